@@ -1,0 +1,60 @@
+"""The job that every contender does, and what each reports of it.
+
+Permuted MNIST: 5 tasks of 60,000 images, MLP 784-256-256-10, SGD with learning rate 0.1, one
+epoch a task, evaluation of all tasks seen after each task (150,000 forward passes a replica).
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+TASKS, HIDDEN, RATE = 5, 256, 0.1
+
+
+def root() -> Path:
+    """Return the folder of the data sets, the first argument of every contender."""
+    return Path(sys.argv[1])
+
+
+def arguments() -> list[int]:
+    """Return the remaining arguments."""
+    return [int(a) for a in sys.argv[2:]]
+
+
+def mnist() -> tuple[NDArray[np.uint8], ...]:
+    """Return MNIST's training images and labels, and its test images and labels."""
+    folder = root() / "MNIST" / "raw"
+    arrays = []
+    for part in ("train", "t10k"):
+        for kind, header in (("images-idx3", 16), ("labels-idx1", 8)):
+            data = np.frombuffer((folder / f"{part}-{kind}-ubyte").read_bytes(), np.uint8)[header:]
+            arrays.append(data.reshape(-1, 784) if kind.startswith("images") else data)
+    return tuple(arrays)
+
+
+def report(
+    job: Callable[[], tuple[int, float]], warm_up: Callable[[], object] | None = None
+) -> None:
+    """Time a job and print its line.
+
+    Parameters
+    ----------
+    job : callable
+        Returns the training images seen, and the mean final accuracy.
+    warm_up : callable, optional
+        Run before the clock starts.
+    """
+    if warm_up:
+        warm_up()
+    began = time.perf_counter()
+    images, accuracy = job()
+    seconds = time.perf_counter() - began
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = {"images": images, "seconds": seconds, "accuracy": accuracy, "megabytes": memory}
+    print(json.dumps(line))

@@ -1,0 +1,113 @@
+"""Images per second of this package and its peers, side by side in one run.
+
+    python benchmarks/throughput.py DATA [--avalanche VENV] [--repeats 3] [--out FILE]
+
+DATA is the folder of the data sets (MNIST in torchvision's layout). VENV is a virtual
+environment with `torch==2.13.* torchvision==0.28.* avalanche-lib==0.6.0`, made for this alone.
+Contenders run one after the other, the whole round repeated, so that a change of the machine's
+speed meets them all; what counts are the ratios. Needs a machine that does nothing else.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).parent / "contenders"
+FLOP_PER_IMAGE = 6 * (784 * 256 + 256 * 256 + 256 * 10) - 2 * 784 * 256  # no slope of the input
+
+
+def matrix_peak(dtype: torch.dtype, size: int = 2048, seconds: float = 2.0) -> float:
+    """Return GFLOP/s of the best square matrix product within some seconds."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    best, until = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        a @ b
+        best = max(best, 2 * size**3 / (time.perf_counter() - began) / 1e9)
+    return best
+
+
+def contenders(avalanche: Path | None, batch: int) -> dict[str, list[str]]:
+    """Return the command of each contender, by its name."""
+    peers: dict[str, list[str]] = {}
+    if avalanche:
+        python = str(avalanche / "bin" / "python")
+        peers["Avalanche, as documented"] = [python, "avalanche_documented.py", str(batch)]
+        peers["Avalanche, expert"] = [python, "avalanche_expert.py", str(batch)]
+    loop = [sys.executable, "plain_loop.py", str(batch)]
+    ours = [sys.executable, "engine.py", str(batch)]
+    return peers | {
+        "plain loop, DataLoader": [*loop, "1"],
+        "plain loop, indexed tensor": [*loop, "0"],
+        "clcore, 1 replica": [*ours, "1"],
+        "clcore, 8 replicas": [*ours, "8"],
+        "clcore, 32 replicas": [*ours, "32"],
+    }
+
+
+def measure(command: list[str], data: Path) -> dict[str, float]:
+    """Run one contender in a process of its own; return what it reported."""
+    line = [command[0], str(HERE / command[1]), str(data.resolve()), *command[2:]]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(line)} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure, print the table, keep it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--avalanche", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    peaks = {"fp32": matrix_peak(torch.float32), "bf16": matrix_peak(torch.bfloat16)}
+    jobs = contenders(options.avalanche, options.batch)
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in jobs}
+    for _ in range(options.repeats):
+        for name, command in jobs.items():
+            runs[name].append(measure(command, options.data))
+            last = runs[name][-1]
+            print(f"  {name}: {last['images'] / last['seconds']:,.0f} images/s", flush=True)
+    rows = {}
+    for name, found in runs.items():
+        speed = statistics.median(f["images"] / f["seconds"] for f in found)
+        rows[name] = {
+            "images_per_second": round(speed),
+            "fraction_of_fp32_peak": round(speed * FLOP_PER_IMAGE / 1e9 / peaks["fp32"], 3),
+            "megabytes": round(statistics.median(f["megabytes"] for f in found)),
+            "accuracy": round(statistics.median(f["accuracy"] for f in found), 4),
+        }
+    result = {
+        "batch": options.batch,
+        "cpus": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "peak_gflops": {k: round(v) for k, v in peaks.items()},
+        "rows": rows,
+    }
+    print(f"matrix peak: {peaks['fp32']:.0f} GFLOP/s fp32, {peaks['bf16']:.0f} bf16")
+    for name, row in rows.items():
+        print(
+            f"{name:28s} {row['images_per_second']:>9,} images/s  "
+            f"{100 * row['fraction_of_fp32_peak']:5.1f} % of peak  {row['megabytes']:>6,} MB  "
+            f"Avg.Acc {row['accuracy']:.3f}"
+        )
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""How far parameters moved."""
+
+import torch
+from torch import Tensor
+
+from clcore.networks import Parameters, trained_names
+
+
+def drift(before: Parameters, after: Parameters, blocks: tuple[str, ...]) -> Tensor:
+    """Return the Euclidean length of each block's update, float64 (R, blocks).
+
+    Parameters
+    ----------
+    before, after : Parameters
+        Stacked, (R, …); running statistics do not count.
+    blocks : tuple of str
+        Which blocks, in this order.
+    """
+    squares = []
+    for block in blocks:
+        names = trained_names(after, (block,))
+        moved = [(after[n].double() - before[n].double()).flatten(1) for n in names]
+        squares.append(torch.cat(moved, 1).square().sum(1))
+    return torch.stack(squares, 1).sqrt().cpu()

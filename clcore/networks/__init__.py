@@ -1,0 +1,25 @@
+"""Networks as functions of stacked parameters: one replica a seed, all trained together."""
+
+from clcore.networks.mlp import MLP
+from clcore.networks.network import (
+    Network,
+    Parameters,
+    block_of,
+    is_statistic,
+    last_blocks,
+    path,
+    trained_names,
+)
+from clcore.networks.resnet import ResNet18
+
+__all__ = [
+    "MLP",
+    "Network",
+    "Parameters",
+    "ResNet18",
+    "block_of",
+    "is_statistic",
+    "last_blocks",
+    "path",
+    "trained_names",
+]

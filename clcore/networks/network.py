@@ -1,0 +1,116 @@
+"""What a network is to the rest of the package: stacked parameters, values and slopes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from clcore.errors import InputError
+
+Parameters = dict[str, Tensor]
+"""Name ("block.part") → values of all replicas, stacked: (R, …)."""
+
+Backward = Callable[..., None]
+"""`backward(slope, out, beta, scale)`: see `Network.forward`."""
+
+
+class Network(Protocol):
+    """A network of R replicas, written as functions of its stacked parameters.
+
+    Attributes
+    ----------
+    name : str
+        For reports.
+    body : tuple of str
+        The blocks that all tasks share, from input to output. Head h is the block "head<h>".
+    heads : int
+        Number of heads.
+    flat : bool
+        Whether images come as (R, B, pixels) rather than (R, B, channels, height, width).
+    """
+
+    name: str
+    body: tuple[str, ...]
+    heads: int
+    flat: bool
+
+    def initialize(self, seeds: Sequence[int], device: torch.device) -> Parameters:
+        """Draw the parameters of one replica a seed; equal seeds give equal replicas."""
+        ...
+
+    def forward(
+        self,
+        parameters: Parameters,
+        images: Tensor,
+        head: int,
+        trainable: Tensor | None = None,
+        counts: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Backward]:
+        """Return the logits and the function that takes their slope back to the parameters.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Stacked, (R, …). Running statistics among them are updated where a block trains.
+        images : Tensor
+            float32, normalized.
+        head : int
+            Which head answers.
+        trainable : Tensor, optional
+            bool, (R, blocks) in the order of `path`; None: evaluation, nothing trains.
+        counts : sequence of int, optional
+            Samples of each replica in the batch, R numbers; None: all of it. What lies beyond is
+            padding: it changes no statistic, and its logits and slopes mean nothing.
+
+        Returns
+        -------
+        logits : Tensor
+            (R, B, outputs).
+        backward : callable
+            `backward(slope, out, beta=0.0, scale=None)`, with `slope` the derivative of the
+            loss by the logits, (R, B, outputs), sets `out[name]` to
+            `beta * out[name] + scale * gradient` in place for the parameters of each block that
+            some replica trains. `scale`, (R, blocks), is by default `trainable`. So it gives
+            gradients (`beta=0`), momentum, and, with `out` the parameters themselves,
+            `beta=1` and `scale` minus the learning rates, a whole step of descent.
+        """
+        ...
+
+
+def path(network: Network, head: int) -> tuple[str, ...]:
+    """Return the blocks between the images and the logits of `head`, in order."""
+    return (*network.body, f"head{head}")
+
+
+def block_of(name: str) -> str:
+    """Return the block of a parameter."""
+    return name.partition(".")[0]
+
+
+def is_statistic(name: str) -> bool:
+    """Tell whether a stacked value is a running statistic: part of the state, never trained."""
+    return name.endswith((".mean", ".variance"))
+
+
+def trained_names(parameters: Mapping[str, Tensor], blocks: Sequence[str]) -> list[str]:
+    """Return the names of the parameters of `blocks`, without running statistics."""
+    return [n for n in parameters if block_of(n) in blocks and not is_statistic(n)]
+
+
+def last_blocks(network: Network, modules: int) -> int:
+    """Return the index in `path` of the first of the last `modules` blocks.
+
+    Raises
+    ------
+    InputError
+        If the network has fewer blocks, or `modules` < 0.
+    """
+    total = len(network.body) + 1
+    if not 0 <= modules <= total:
+        raise InputError(
+            f"{modules} trained modules asked of {network.name}, which has {total} "
+            f"({', '.join(network.body)} and a head): choose 0 to {total}; "
+            f"it can freeze at most {total}"
+        )
+    return total - modules

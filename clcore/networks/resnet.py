@@ -1,0 +1,169 @@
+"""ResNet-18 for small images, after He et al. (2016) with the stem of the CIFAR version."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clcore.errors import InputError
+from clcore.networks.network import Backward, Parameters, block_of, is_statistic, path
+from clcore.seeds import generator
+
+MOMENTUM = 0.1  # weight of a new batch in the running statistics, PyTorch's default
+
+
+class ResNet18:
+    """Nine convolutional blocks (one stem, eight residual), average pooling, linear heads.
+
+    A block that does not train normalizes with its running statistics and keeps them, so that
+    frozen means that nothing in it moves.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of an image.
+    outputs : int
+        Output units of a head.
+    heads : int
+        Number of heads.
+    width : int
+        Channels of the first stage: 64 as in the paper, 20 for the reduced network of
+        Lopez-Paz and Ranzato (2017).
+
+    Raises
+    ------
+    InputError
+        If a size is below 1.
+    """
+
+    flat = False
+
+    def __init__(self, channels: int, outputs: int, heads: int = 1, width: int = 64) -> None:
+        if min(channels, outputs, heads, width) < 1:
+            raise InputError(
+                f"ResNet-18 of channels {channels}, outputs {outputs}, heads {heads}, width "
+                f"{width}: each must be at least 1"
+            )
+        self.channels, self.outputs, self.heads, self.width = channels, outputs, heads, width
+        self.name = f"resnet18-{width}"
+        self.body = ("stem", *(f"residual{i}" for i in range(1, 9)))
+
+    def _convolutions(self) -> list[tuple[str, int, int, int, int]]:
+        """Return (name, channels in, channels out, kernel, stride) of every convolution."""
+        rows = [("stem.conv", self.channels, self.width, 3, 1)]
+        before = self.width
+        for i in range(8):
+            after, stride = self.width * 2 ** (i // 2), 2 if i in (2, 4, 6) else 1
+            block = f"residual{i + 1}"
+            rows.append((f"{block}.conv1", before, after, 3, stride))
+            rows.append((f"{block}.conv2", after, after, 3, 1))
+            if stride == 2:
+                rows.append((f"{block}.shortcut", before, after, 1, stride))
+            before = after
+        return rows
+
+    def initialize(self, seeds: Sequence[int], device: torch.device) -> Parameters:
+        """Draw the weights as PyTorch does: uniform, bounded by 1/√(inputs of a unit)."""
+        draws = [generator(seed, "initialization") for seed in seeds]
+
+        def uniform(shape: tuple[int, ...], bound: float) -> Tensor:
+            values = torch.stack([torch.rand(shape, generator=g) for g in draws])
+            return values.mul_(2 * bound).sub_(bound).to(device)
+
+        parameters = {}
+        for name, before, after, kernel, _ in self._convolutions():
+            bound = (before * kernel**2) ** -0.5
+            parameters[f"{name}.weight"] = uniform((after, before, kernel, kernel), bound)
+            for part, value in (("scale", 1.0), ("shift", 0.0), ("mean", 0.0), ("variance", 1.0)):
+                parameters[f"{name}.{part}"] = torch.full((len(seeds), after), value, device=device)
+        features = 8 * self.width
+        for h in range(self.heads):
+            parameters[f"head{h}.weight"] = uniform((self.outputs, features), features**-0.5)
+            parameters[f"head{h}.bias"] = uniform((self.outputs,), features**-0.5)
+        return parameters
+
+    def forward(
+        self,
+        parameters: Parameters,
+        images: Tensor,
+        head: int,
+        trainable: Tensor | None = None,
+        counts: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Backward]:
+        """See `Network.forward`; `images` is (R, B, channels, height, width).
+
+        Replicas run one after the other: for convolutions on a CPU that is faster than any
+        stacked form measured.
+        """
+        blocks = path(self, head)
+        leaves: list[Parameters] = []
+        outputs = []
+        size = images.shape[1]
+        for r in range(len(images)):
+            count = size if counts is None else counts[r]
+            trains = (
+                {b for b, on in zip(blocks, trainable[r].tolist(), strict=True) if on}
+                if trainable is not None and count
+                else set()
+            )
+            # `data`: autograd must not mind that another replica, in the same tensor, has moved.
+            values = {
+                n: p.data[r].requires_grad_(block_of(n) in trains and not is_statistic(n))
+                for n, p in parameters.items()
+                if block_of(n) in blocks
+            }
+            leaves.append({n: v for n, v in values.items() if v.requires_grad})
+            with torch.set_grad_enabled(bool(trains)):
+                logits = self._logits(values, images[r, :count], blocks[-1], trains)
+                outputs.append(F.pad(logits, (0, 0, 0, size - count)))
+
+        def backward(
+            slope: Tensor, out: Parameters, beta: float = 0.0, scale: Tensor | None = None
+        ) -> None:
+            assert trainable is not None
+            factors = trainable.to(slope.dtype) if scale is None else scale
+            for r, wanted in enumerate(leaves):
+                gradients = (
+                    torch.autograd.grad(
+                        outputs[r], list(wanted.values()), slope[r], allow_unused=True
+                    )
+                    if wanted
+                    else ()
+                )
+                found = dict(zip(wanted, gradients, strict=True))
+                for n in out:
+                    if block_of(n) not in blocks or is_statistic(n):
+                        continue
+                    target = out[n][r].mul_(beta)
+                    if found.get(n) is not None:
+                        target.add_(found[n] * factors[r, blocks.index(block_of(n))])
+
+        return torch.stack(outputs).detach(), backward
+
+    def _logits(self, values: Parameters, images: Tensor, head: str, trains: set[str]) -> Tensor:
+        """Return the logits (B, outputs) of one replica."""
+        strides = {name: stride for name, _, _, _, stride in self._convolutions()}
+
+        def convolve(name: str, inputs: Tensor) -> Tensor:
+            weight = values[f"{name}.weight"]
+            outputs = F.conv2d(inputs, weight, stride=strides[name], padding=weight.shape[-1] // 2)
+            # A single value a channel has no deviation to normalize with.
+            single = outputs.numel() == outputs.shape[1]
+            return F.batch_norm(
+                outputs,
+                values[f"{name}.mean"],
+                values[f"{name}.variance"],
+                values[f"{name}.scale"],
+                values[f"{name}.shift"],
+                training=block_of(name) in trains and not single,
+                momentum=MOMENTUM,
+            )
+
+        hidden = F.relu(convolve("stem.conv", images))
+        for block in self.body[1:]:
+            inner = F.relu(convolve(f"{block}.conv1", hidden))
+            shortcut = f"{block}.shortcut"
+            skipped = convolve(shortcut, hidden) if shortcut in strides else hidden
+            hidden = F.relu(convolve(f"{block}.conv2", inner) + skipped)
+        return F.linear(hidden.mean((2, 3)), values[f"{head}.weight"], values[f"{head}.bias"])

@@ -1,0 +1,214 @@
+"""Records: what a run gave, kept in one small readable file."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clcore.errors import InputError
+from clcore.results.spec import Spec
+from clcore.training import Divergence, Outcome
+
+FORMAT = 1
+
+
+class Record(NamedTuple):
+    """A run as it was recorded.
+
+    Attributes
+    ----------
+    name : str
+        The run's identity; its file is `<name>.json`.
+    spec : dict
+        The run's description.
+    accuracy, drift, notes, divergences
+        As in `Outcome`.
+    provenance : dict
+        Versions, hardware, code, commit and data of the run, and its seconds.
+    """
+
+    name: str
+    spec: dict[str, Any]
+    accuracy: NDArray[np.float64]
+    drift: NDArray[np.float64]
+    notes: dict[str, NDArray[np.float64]]
+    divergences: tuple[Divergence, ...]
+    provenance: dict[str, Any]
+
+
+def results_folder(folder: str | Path | None = None) -> Path:
+    """Return where records are: `folder`, else `CLCORE_RESULTS`, else the nearest `results`.
+
+    The nearest is looked for here and in the folders above.
+    """
+    given = folder or os.environ.get("CLCORE_RESULTS")
+    if given:
+        return Path(given).expanduser()
+    here = Path.cwd()
+    return next(
+        (p / "results" for p in (here, *here.parents) if (p / "results").is_dir()), here / "results"
+    )
+
+
+def record_path(spec: Spec, folder: str | Path | None = None) -> Path:
+    """Return where the record of a run is, or will be."""
+    return results_folder(folder) / f"{spec.identity()}.json"
+
+
+def write(
+    spec: Spec, outcome: Outcome, data: str, device: str, folder: str | Path | None = None
+) -> Path:
+    """Write the record of a run; a kill at any moment leaves the whole record or none.
+
+    Parameters
+    ----------
+    data : str
+        Checksum of the data set.
+    device : str
+        Where it ran.
+
+    Raises
+    ------
+    InputError
+        If there is a record of this run already.
+    """
+    path = record_path(spec, folder)
+    if path.exists():
+        raise InputError(f"record {str(path)!r} exists: delete it to run this again")
+    content = {
+        "format": FORMAT,
+        "spec": _plain(spec),
+        "accuracy": outcome.accuracy.tolist(),
+        "drift": np.round(outcome.drift, 6).tolist(),
+        "notes": {k: np.round(v, 6).tolist() for k, v in outcome.notes.items()},
+        "divergences": [d._asdict() for d in outcome.divergences],
+        "provenance": {
+            "seconds": round(outcome.seconds, 2),
+            "images": outcome.images,
+            "device": device,
+            "hardware": _hardware(device),
+            "code": code_version(),
+            "commit": _commit(),
+            "data": data,
+            "versions": {
+                name: platform.python_version() if name == "python" else version(name)
+                for name in ("clcore", "python", "torch", "numpy")
+            },
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(_readable(_no_nan(content)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
+
+
+def read(path: str | Path) -> Record:
+    """Read a record.
+
+    Raises
+    ------
+    InputError
+        If the file is no whole record of this format.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
+        accuracy, drift = (np.array(content[k], dtype=np.float64) for k in ("accuracy", "drift"))
+        replicas = len(content["spec"]["seeds"])
+        if accuracy.ndim != 3 or accuracy.shape != (replicas, *accuracy.shape[1:2] * 2):
+            raise ValueError(f"accuracy of shape {accuracy.shape} for {replicas} seeds")
+        return Record(
+            Path(path).stem,
+            content["spec"],
+            accuracy,
+            drift,
+            {k: np.array(v, dtype=np.float64) for k, v in content["notes"].items()},
+            tuple(Divergence(**d) for d in content["divergences"]),
+            content["provenance"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"record {str(path)!r} cannot be read ({type(error).__name__}: {error}): restore it, "
+            "or delete it and run it again"
+        ) from error
+
+
+def _plain(spec: Spec) -> dict[str, Any]:
+    return {
+        "dataset": spec.dataset,
+        "stream": spec.stream,
+        "network": spec.network,
+        "strategy": spec.strategy,
+        "budget": spec.budget._asdict(),
+        "seeds": list(spec.seeds),
+        "holdout": spec.holdout,
+    }
+
+
+@cache
+def code_version() -> str:
+    """Return a hash of all that decides a run's numbers: the package's sources without plots."""
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] not in ("plots", "theory", "simulate.py"):
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _commit() -> str | None:
+    """Return the commit of the sources, marked if they differ from it; None outside of git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _hardware(device: str) -> str:
+    """Return the name of the processor or the GPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {os.cpu_count()} CPUs"
+
+
+def _no_nan(value: Any) -> Any:
+    """Return `value` with None for NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {k: _no_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_no_nan(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _readable(value: Any, indent: int = 0) -> str:
+    """Return JSON with each innermost list on one line, so that a matrix looks like one."""
+    space = "  " * (indent + 1)
+    if isinstance(value, dict) and value:
+        rows = [f"{space}{json.dumps(k)}: {_readable(v, indent + 1)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(rows) + "\n" + "  " * indent + "}"
+    if isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
+        rows = [space + _readable(v, indent + 1) for v in value]
+        return "[\n" + ",\n".join(rows) + "\n" + "  " * indent + "]"
+    return json.dumps(value)

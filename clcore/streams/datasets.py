@@ -1,0 +1,207 @@
+"""Image data sets as plain tensors: no loader, no transform objects."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clcore.errors import InputError, known
+from clcore.streams.torchvision_import import torchvision_datasets
+
+
+class Dataset(NamedTuple):
+    """Images and labels of one data set, all on one device.
+
+    Attributes
+    ----------
+    name : str
+        As `load` knows it.
+    train_images, test_images : Tensor
+        uint8, (N, channels, height, width).
+    train_labels, test_labels : Tensor
+        int64, (N,), values 0 … `classes` − 1.
+    classes : int
+        Number of classes.
+    mean, deviation : Tensor
+        float32, (channels,): of the training images, in units of one grey level. Networks see
+        (image − mean) / deviation.
+    checksum : str
+        SHA-256 of the tensors, the first 16 hexadecimal digits.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: int
+    mean: Tensor
+    deviation: Tensor
+    checksum: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """Return the data set with its tensors on `device`."""
+        moved = [v.to(device) if isinstance(v, Tensor) else v for v in self]
+        return Dataset._make(moved)
+
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _digits(root: Path, download: bool) -> Arrays:
+    """Return scikit-learn's 1,797 digits, 8 × 8 pixels; a stratified quarter is the test set."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    images = bunch.images.astype(np.uint8)[:, None]
+    train, test = train_test_split(
+        np.arange(len(images)), test_size=0.25, stratify=bunch.target, random_state=0
+    )
+    return images[train], bunch.target[train], images[test], bunch.target[test]
+
+
+def _torchvision(kind: str) -> Callable[[Path, bool], Arrays]:
+    def read(root: Path, download: bool) -> Arrays:
+        parts = []
+        for train in (True, False):
+            part = getattr(torchvision_datasets(), kind)(root, train=train, download=download)
+            images = np.asarray(part.data)
+            images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+            parts += [images, np.asarray(part.targets)]
+        return parts[0], parts[1], parts[2], parts[3]
+
+    return read
+
+
+READERS: dict[str, Callable[[Path, bool], Arrays]] = {
+    "digits": _digits,
+    "mnist": _torchvision("MNIST"),
+    "cifar10": _torchvision("CIFAR10"),
+    "cifar100": _torchvision("CIFAR100"),
+}
+# Of the original files. torchvision verifies CIFAR's files when it reads them, but not MNIST's.
+CHECKSUMS = {
+    "mnist": "1e35582d42a90940",
+    "cifar10": "9048fcbac9c08a64",
+    "cifar100": "283e80e15e3841cc",
+}
+
+
+# What torchvision's readers raise over files that are missing, cut short or overwritten.
+_BROKEN = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Return the folder of the data sets: `root`, else `CLCORE_DATA`, else `data`."""
+    return Path(root or os.environ.get("CLCORE_DATA") or "data").expanduser()
+
+
+def available(name: str, root: str | Path | None = None) -> bool:
+    """Tell whether `load` finds the data set complete without a download."""
+    try:
+        load(name, root)
+    except InputError:
+        return False
+    return True
+
+
+def load(name: str, root: str | Path | None = None, *, download: bool = False) -> Dataset:
+    """Read a data set into memory.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "cifar10", "cifar100"}
+        `digits` comes with scikit-learn; the others are read in torchvision's layout.
+    root : path, optional
+        Folder of the data sets; by default the environment variable `CLCORE_DATA`, else `data`.
+    download : bool
+        Let torchvision fetch what is missing into `root`.
+
+    Returns
+    -------
+    Dataset
+        On the CPU.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or the files are missing, incomplete or corrupt.
+    """
+    reader = READERS[known("dataset", name, READERS)]
+    folder = data_root(root)
+    if name != "digits" and not download and not folder.is_dir():
+        raise InputError(
+            f"data root {str(folder)!r} for {name} is no folder: set CLCORE_DATA to the folder "
+            "that holds the data sets, or pass download=True to fetch them there"
+        )
+    try:
+        arrays = reader(folder, download)
+    except _BROKEN as error:
+        raise InputError(
+            f"{name} is missing, incomplete or corrupt under {str(folder)!r} "
+            f"({type(error).__name__}: {error}); delete its folder there and pass download=True"
+        ) from error
+    dataset = from_arrays(name, *arrays)
+    expected = CHECKSUMS.get(name, dataset.checksum)
+    if dataset.checksum != expected:
+        raise InputError(
+            f"{name} under {str(folder)!r} is incomplete or corrupt: checksum {dataset.checksum}, "
+            f"expected {expected}; delete its folder there and pass download=True"
+        )
+    return dataset
+
+
+def from_arrays(
+    name: str,
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+) -> Dataset:
+    """Make a data set of uint8 images (N, C, H, W) and integer labels (N,)."""
+    digest = hashlib.sha256()
+    tensors: list[Tensor] = []
+    for array, kind in (
+        (train_images, np.uint8),
+        (train_labels, np.int64),
+        (test_images, np.uint8),
+        (test_labels, np.int64),
+    ):
+        whole = np.ascontiguousarray(array, dtype=kind)
+        digest.update(whole.data)
+        tensors.append(torch.from_numpy(whole))
+    # Mean and deviation from grey-level counts: exact, and without a float copy of the images.
+    # (bincount makes an int64 copy, so it gets the images in pieces.)
+    levels = np.arange(256.0)
+    pieces = np.array_split(tensors[0].numpy(), 64)
+    counts = [
+        np.sum([np.bincount(piece[:, c].ravel(), minlength=256) for piece in pieces], axis=0)
+        for c in range(tensors[0].shape[1])
+    ]
+    mean = np.array([c @ levels / c.sum() for c in counts])
+    deviation = np.array(
+        [np.sqrt(c @ levels**2 / c.sum() - m**2) for c, m in zip(counts, mean, strict=True)]
+    )
+    return Dataset(
+        name,
+        tensors[0],
+        tensors[1],
+        tensors[2],
+        tensors[3],
+        classes=int(max(train_labels.max(), test_labels.max())) + 1,
+        mean=torch.from_numpy(mean).float(),
+        deviation=torch.from_numpy(deviation).float(),
+        checksum=digest.hexdigest()[:16],
+    )

@@ -1,0 +1,58 @@
+"""Arrays that the theory accepts; everything else is an `InputError` before any work."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clcore.errors import InputError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def counts(name: str, values: Any, length: int | None = None) -> IntArray:
+    """Return counts of at least 1 as an array; one value stands for `length` equal ones."""
+    array = np.asarray(values)
+    if length is not None and array.ndim == 0:
+        array = np.full(length, array)
+    if array.ndim != 1 or array.size == 0 or (length is not None and array.size != length):
+        expected = "at least one value" if length is None else f"one value or {length}, one a task"
+        raise InputError(f"{name} has shape {np.shape(values)}, but {expected} is expected")
+    if array.dtype.kind not in "iu" or array.min() < 1:
+        raise InputError(f"{name} = {array.tolist()}, but integers of at least 1 are expected")
+    return array.astype(np.int64)
+
+
+def deviations(name: str, values: Any, tasks: int) -> FloatArray:
+    """Return standard deviations of at least 0, one for each task; one value stands for all."""
+    array = finite(name, values)
+    if array.ndim == 0:
+        array = np.full(tasks, array)
+    if array.shape != (tasks,):
+        raise InputError(
+            f"{name} has shape {array.shape}, but one value or {tasks}, one a task, is expected"
+        )
+    if array.min() < 0:
+        raise InputError(
+            f"{name} holds {array.min():g}, but it is a standard deviation: give at least 0"
+        )
+    return array
+
+
+def finite(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return a copy as finite float64 numbers."""
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is no array of numbers: {error}") from error
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} holds NaN or infinity: give finite numbers")
+    return array
+
+
+def freeze(target: object, **arrays: npt.NDArray[Any]) -> None:
+    """Set read-only arrays on a frozen dataclass from its own `__init__`."""
+    for name, array in arrays.items():
+        array.setflags(write=False)
+        object.__setattr__(target, name, array)

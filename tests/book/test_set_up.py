@@ -1,0 +1,70 @@
+"""Making the environment: a Python too old, what is installed already, what is missing."""
+
+import ast
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import environment
+from tools.environment import SetUpError, check_current, fingerprint, install, is_ready
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_python_too_old_gets_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 8, 18, "final", 0))
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / "tools" / "set_up.py"), run_name="__main__")
+    message = str(stopped.value.code)
+    assert "Python 3.8 is too old" in message
+    assert "3.11" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "set_up.py"])
+def test_what_an_old_python_reads_parses_there(name):
+    tree = ast.parse((ROOT / "tools" / name).read_text(), feature_version=(3, 4))
+    assert not any(isinstance(node, ast.JoinedStr | ast.AnnAssign) for node in ast.walk(tree))
+
+
+def test_an_installed_environment_is_not_installed_again(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    assert not is_ready(tmp_path, "book", "now")
+    (tmp_path / "clcore-test.stamp").write_text("now")
+    assert is_ready(tmp_path, "test", "now")
+    assert is_ready(tmp_path, "book", "now"), "the extra `test` holds the extra `book`"
+    assert not is_ready(tmp_path, "book", "later"), "pyproject.toml has changed"
+
+
+def test_changed_dependencies_change_the_fingerprint(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    before = fingerprint(tmp_path)
+    with (tmp_path / "pyproject.toml").open("a") as file:
+        file.write("# more\n")
+    assert fingerprint(tmp_path) != before
+
+
+def test_a_failed_installation_says_so_and_leaves_no_stamp(tmp_path, monkeypatch):
+    real = subprocess.run
+
+    def fail_pip(command, **options):
+        if "pip" in command:
+            return subprocess.CompletedProcess(command, 1)
+        return real([*command[:3], "--without-pip", command[3]], **options)
+
+    monkeypatch.setattr(environment.subprocess, "run", fail_pip)
+    with pytest.raises(SetUpError, match="pip could not install"):
+        install(ROOT, tmp_path / "venv", "book")
+    assert not list((tmp_path / "venv").glob("*.stamp"))
+
+
+def test_a_current_environment_without_the_packages_is_refused(monkeypatch):
+    check_current("test")
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetUpError, match=r"lacks clcore.*pip install -e"):
+        check_current("book")

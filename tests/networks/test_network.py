@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from clcore.errors import InputError
+from clcore.networks import MLP, Network, ResNet18, block_of, last_blocks, path, trained_names
+
+NETWORKS: list[Network] = [MLP(4, [5, 6, 7], 3, heads=2), ResNet18(1, 3, heads=2, width=2)]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_parameter_belongs_to_a_block(network: Network) -> None:
+    parameters = network.initialize([0], torch.device("cpu"))
+    assert {block_of(name) for name in parameters} == {*network.body, "head0", "head1"}
+    assert path(network, 1) == (*network.body, "head1")
+
+
+def test_trained_names_leave_out_statistics_and_other_blocks() -> None:
+    parameters = NETWORKS[1].initialize([0], torch.device("cpu"))
+    found = trained_names(parameters, ("residual3", "head1"))
+    assert sorted(found) == [
+        "head1.bias",
+        "head1.weight",
+        *(f"residual3.{conv}.{part}" for conv in ("conv1", "conv2", "shortcut")
+          for part in ("scale", "shift", "weight")),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_last_blocks(network: Network) -> None:
+    blocks = path(network, 0)
+    assert blocks[last_blocks(network, 1) :] == ("head0",)
+    assert blocks[last_blocks(network, 3) :] == blocks[-3:]
+    assert blocks[last_blocks(network, len(blocks)) :] == blocks
+    assert last_blocks(network, 0) == len(blocks)
+
+
+@pytest.mark.parametrize("modules", [-1, 5])
+def test_more_modules_than_the_network_has(modules: int) -> None:
+    with pytest.raises(
+        InputError, match=rf"{modules} trained modules asked of mlp-4-5-6-7-3, which has 4 "
+    ):
+        last_blocks(NETWORKS[0], modules)

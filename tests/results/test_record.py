@@ -1,0 +1,126 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from clcore.errors import InputError
+from clcore.results import chosen, parse_grid, read, recorded, records, run, write
+
+GRID = {
+    "dataset": "digits",
+    "seeds": [0, 1],
+    "stream": {"name": "permuted", "fractions": [1.0]},
+    "network": {"name": "mlp", "hidden": [8]},
+    "strategy": {"name": "hybrid"},
+    "budget": {"epochs": 1, "batch": 64, "learning_rate": 0.1},
+}
+
+
+def first(grid):
+    return parse_grid(grid).reported[0][0]
+
+
+def test_what_is_read_is_what_was_measured(tmp_path):
+    spec = first(GRID)
+    outcome, checksum = run(spec)
+    record = read(write(spec, outcome, checksum, "cpu", tmp_path))
+    np.testing.assert_array_equal(record.accuracy, outcome.accuracy)
+    np.testing.assert_allclose(record.drift, outcome.drift, atol=1e-6)
+    np.testing.assert_allclose(record.notes["similarity"], outcome.notes["similarity"], atol=1e-6)
+    assert record.spec["strategy"] == {"name": "hybrid"}
+    assert record.provenance["data"] == checksum
+    assert {"code", "commit", "versions", "hardware", "seconds"} <= record.provenance.keys()
+    assert [p.name for p in tmp_path.iterdir()] == [f"{spec.identity()}.json"]
+
+
+def test_a_record_is_reused_and_never_overwritten(tmp_path, monkeypatch):
+    spec = first(GRID)
+    before = recorded(spec, folder=tmp_path)
+    monkeypatch.setattr("clcore.results.recording.train", None)  # training again would fail
+    assert recorded(spec, folder=tmp_path).provenance == before.provenance
+    with pytest.raises(InputError, match="exists: delete it"):
+        write(spec, None, "", "cpu", tmp_path)
+
+
+def test_diverged_replicas_are_recorded(tmp_path):
+    spec = first(GRID | {"budget": GRID["budget"] | {"learning_rate": 1e30}})
+    record = recorded(spec, folder=tmp_path)
+    assert [d.replica for d in record.divergences] == [0, 1]
+    assert np.isnan(record.accuracy).all()
+    json.loads((tmp_path / f"{spec.identity()}.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "null",
+        lambda text: text.replace('"format": 1', '"format": 2'),
+        lambda text: text.replace('"accuracy"', '"acuracy"'),
+        lambda text: text.replace('"seeds": [0, 1]', '"seeds": [0]'),
+        lambda text: text.replace("null", '"x"', 1),
+    ],
+)
+def test_damaged_records_are_named(tmp_path, damage):
+    spec = first(GRID)
+    recorded(spec, folder=tmp_path)
+    path = tmp_path / f"{spec.identity()}.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(InputError, match=f"{path.name}.*cannot be read"):
+        read(path)
+
+
+def test_a_kill_leaves_a_whole_record_or_none(tmp_path):
+    # The child writes one record after the other; it dies at an arbitrary moment.
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from clcore.results import parse_grid, run, write\n"
+        "import json; grid = json.loads(sys.argv[1])\n"
+        "outcome, checksum = run(parse_grid(grid).reported[0][0]); print('go', flush=True)\n"
+        "for seed in range(100000):\n"
+        "    spec = parse_grid(grid | {'seeds': [seed, seed + 1]}).reported[0][0]\n"
+        "    write(spec, outcome, checksum, 'cpu', Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", script, json.dumps(GRID), str(tmp_path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(0.3)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    records = list(tmp_path.glob("*.json"))
+    assert records
+    for path in records:
+        assert read(path).accuracy.shape == (2, 2, 2)
+
+
+def test_the_rate_is_chosen_on_held_out_images(tmp_path):
+    search = {"learning_rate": [1e-5, 0.3, 1e30], "seeds": [7, 8], "holdout": 0.3}
+    budget = {"epochs": 1, "batch": 64}
+    grid = parse_grid(GRID | {"budget": budget, "search": search})
+    with pytest.raises(InputError, match="no record"):
+        chosen(grid, tmp_path)
+    for spec in grid.searched[0]:
+        recorded(spec, folder=tmp_path)
+    # 1e-5 learns nothing and 1e30 diverges.
+    assert chosen(grid, tmp_path) == [grid.reported[0][1]]
+    with pytest.raises(InputError, match="no record"):
+        records(grid, tmp_path)
+    expected = recorded(grid.reported[0][1], folder=tmp_path)
+    (found,) = records(grid, tmp_path)
+    assert found.name == expected.name
+    diverging = parse_grid(GRID | {"budget": budget, "search": search | {"learning_rate": [1e30]}})
+    with pytest.raises(InputError, match="all diverged"):
+        chosen(diverging, tmp_path)
+
+
+def test_without_a_search_every_run_is_reported(tmp_path):
+    assert chosen(parse_grid(GRID), tmp_path) == [first(GRID)]

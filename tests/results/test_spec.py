@@ -1,0 +1,125 @@
+import pytest
+
+from clcore.errors import InputError
+from clcore.results import Spec, parse_grid, read_grid
+from clcore.streams import load
+from clcore.training import Budget
+
+GRID = {
+    "dataset": "digits",
+    "seeds": [0, 1],
+    "stream": {"name": "permuted", "fractions": [1.0]},
+    "network": {"name": "mlp", "hidden": [8]},
+    "strategy": [{"name": "initialized"}, {"name": "frozen", "modules": 1}],
+    "budget": {"epochs": 1, "batch": 32, "learning_rate": 0.1},
+}
+
+
+def test_a_grid_is_the_product_of_its_alternatives():
+    budgets = [GRID["budget"] | {"learning_rate": rate} for rate in (0.1, 0.2, 0.3)]
+    grid = parse_grid(GRID | {"budget": budgets})
+    assert grid.searched == ()
+    specs = [spec for setting in grid.reported for spec in setting]
+    assert len(specs) == 6
+    assert len({spec.identity() for spec in specs}) == 6
+    assert [s.strategy["name"] for s in specs] == ["initialized"] * 3 + ["frozen"] * 3
+    assert [s.budget.learning_rate for s in specs[:3]] == [0.1, 0.2, 0.3]
+
+
+def test_a_search_gives_every_setting_the_same_rates_on_held_out_images():
+    budget = {"epochs": 1, "batch": 32}
+    search = {"learning_rate": [0.1, 0.2], "seeds": [7, 8], "holdout": 0.3}
+    grid = parse_grid(GRID | {"budget": budget, "search": search})
+    assert [len(setting) for setting in grid.reported + grid.searched] == [2, 2, 2, 2]
+    for reported, searched in zip(grid.reported, grid.searched, strict=True):
+        for rate, one, other in zip([0.1, 0.2], reported, searched, strict=True):
+            assert one.budget.learning_rate == other.budget.learning_rate == rate
+            assert one.strategy == other.strategy
+            assert (one.seeds, one.holdout) == ((0, 1), 0.0)
+            assert (other.seeds, other.holdout) == ((7, 8), 0.3)
+
+
+def first(grid):
+    return parse_grid(grid).reported[0][0]
+
+
+def test_identity_is_stable_and_depends_on_every_part():
+    spec = first(GRID)
+    assert spec.identity() == "permuted-digits-mlp-initialized-" + spec.identity()[-10:]
+    assert spec.identity() == first(GRID).identity()
+    changes = [
+        {"seeds": [0, 2]},
+        {"holdout": 0.5},
+        {"stream": {"name": "permuted", "fractions": [0.5]}},
+        {"network": {"name": "mlp", "hidden": [9]}},
+        {"budget": GRID["budget"] | {"momentum": 0.5}},
+    ]
+    names = {first(GRID | change).identity() for change in changes}
+    assert len(names | {spec.identity()}) == len(changes) + 1
+
+
+def test_a_spec_builds_what_it_names():
+    digits = load("digits")
+    spec = parse_grid(GRID | {"stream": {"name": "split", "tasks": 5}}).reported[1][0]
+    streams = spec.streams(digits)
+    network = spec.build_network(digits, streams[0])
+    assert [len(s.tasks) for s in streams] == [5, 5]
+    assert (network.heads, network.body) == (5, ("layer1",))
+    assert spec.build_strategy().modules == 1
+    assert spec.build_strategy() is not spec.build_strategy()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "minst"}, "unknown dataset 'minst': did you mean 'mnist'"),
+        ({"stream": {"name": "premuted"}}, "did you mean 'permuted'"),
+        ({"stream": {"fractions": [1.0]}}, "add its name"),
+        ({"stream": {"name": "permuted"}}, "without fractions"),
+        ({"stream": {"name": "permuted", "fraction": [1]}}, "did you mean 'fractions'"),
+        ({"stream": {"name": "permuted", "fractions": [1], "seed": 3}}, "unknown option"),
+        ({"stream": "permuted"}, "expected a table"),
+        ({"network": {"name": "mpl"}}, "did you mean 'mlp'"),
+        ({"network": {"name": "mlp"}}, "without hidden"),
+        ({"strategy": {"name": "freezing"}}, "unknown strategy"),
+        ({"strategy": {"name": "frozen", "module": 1}}, "did you mean 'modules'"),
+        ({"budget": {"epoch": 1}}, "did you mean 'epochs'"),
+        ({"budget": {"epochs": 1, "batch": 1}}, "without learning_rate"),
+        ({"seeds": [0, 0]}, "different whole numbers"),
+        ({"seeds": []}, "different whole numbers"),
+        ({"seeds": [-1]}, "different whole numbers"),
+        ({"seeds": [0.5]}, "different whole numbers"),
+        ({"seeds": 3}, "different whole numbers"),
+        ({"sedes": [1]}, "did you mean 'seeds'"),
+        ({"search": {"seeds": [1], "holdout": 0.1}}, "search without learning_rate"),
+        ({"search": {"seeds": [1], "learning_rate": [1], "holdout": 0}}, "a holdout above 0"),
+        ({"search": {"seeds": [1], "learning_rate": 1, "holdout": 0.1}}, "needs a list"),
+    ],
+)
+def test_bad_grids_say_what_is_wrong(change, message):
+    with pytest.raises(InputError, match=message):
+        parse_grid(GRID | change)
+
+
+def test_missing_keys_are_named():
+    with pytest.raises(InputError, match="grid without dataset"):
+        parse_grid({})
+
+
+def test_unreadable_files_are_named(tmp_path):
+    (tmp_path / "broken.toml").write_text("seeds = [")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    for name in ("none.toml", "broken.toml", "binary.toml"):
+        with pytest.raises(InputError, match=name):
+            read_grid(tmp_path / name)
+
+
+def test_the_repository_s_grids_can_be_read(pytestconfig):
+    grids = sorted((pytestconfig.rootpath / "results").glob("*.toml"))
+    assert grids
+    for grid in grids:
+        assert all(isinstance(s, Spec) for setting in read_grid(grid).reported for s in setting)
+
+
+def test_budget_of_a_spec_is_typed():
+    assert first(GRID).budget == Budget(1, 32, 0.1)

@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from clcore.errors import InputError
+from clcore.streams import Dataset, Stream, judged_on, split
+
+
+def classes(stream: Stream, task: int) -> list[int]:
+    """Return the classes of a task in the order of its output units."""
+    outputs = stream.tasks[task].outputs
+    return [int((outputs == unit).nonzero()) for unit in range(stream.outputs)]
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5, 10])
+def test_every_class_is_in_one_task(digits: Dataset, tasks: int) -> None:
+    stream = split(digits, tasks, seed=3)
+    assert (len(stream.tasks), stream.heads, stream.outputs) == (tasks, tasks, 10 // tasks)
+    dealt = [c for k in range(tasks) for c in classes(stream, k)]
+    assert sorted(dealt) == list(range(10))
+    for task in stream.tasks:
+        assert int((task.outputs < 0).sum()) == 10 - 10 // tasks
+
+
+@pytest.mark.parametrize("holdout", [0.0, 0.3])
+def test_rows_are_those_of_the_classes(digits: Dataset, holdout: float) -> None:
+    stream = split(digits, 5, seed=3, holdout=holdout)
+    _, judged = judged_on(stream)
+    for k, task in enumerate(stream.tasks):
+        assert set(digits.train_labels[task.train].tolist()) == set(classes(stream, k))
+        assert set(judged[task.test].tolist()) == set(classes(stream, k))
+
+
+def test_rows_are_complete_and_disjoint(digits: Dataset) -> None:
+    tasks = split(digits, 5, seed=3).tasks
+    assert sorted(torch.cat([t.train for t in tasks]).tolist()) == list(range(1347))
+    assert sorted(torch.cat([t.test for t in tasks]).tolist()) == list(range(450))
+
+
+def test_held_out_rows_are_training_rows_not_trained_on(digits: Dataset) -> None:
+    tasks = split(digits, 5, seed=3, holdout=0.3).tasks
+    train = torch.cat([t.train for t in tasks]).tolist()
+    judged = torch.cat([t.test for t in tasks]).tolist()
+    assert len(judged) == round(0.3 * 1347)
+    assert sorted(train + judged) == list(range(1347))
+
+
+def test_seed_decides(digits: Dataset) -> None:
+    dealt = [[classes(split(digits, 5, seed=s), k) for k in range(5)] for s in (0, 0, 1)]
+    assert dealt[0] == dealt[1] != dealt[2]
+
+
+def test_classes_are_in_random_order(digits: Dataset) -> None:
+    first = {classes(split(digits, 10, seed=s), 0)[0] for s in range(30)}
+    assert len(first) >= 7  # of 10; 30 fair draws hit at least 7 with probability 0.9999
+
+
+@pytest.mark.parametrize("tasks", [0, -5, 3, 20])
+def test_classes_that_do_not_divide(digits: Dataset, tasks: int) -> None:
+    with pytest.raises(InputError, match=f"10 classes of digits do not split .* {tasks} tasks"):
+        split(digits, tasks, seed=0)
+
+
+def test_negative_seed(digits: Dataset) -> None:
+    with pytest.raises(InputError, match="seed -1 is negative"):
+        split(digits, 2, seed=-1)

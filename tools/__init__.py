@@ -1,0 +1,1 @@
+"""What `make` runs: the environment, the execution of the notebooks, the site and its checks."""

@@ -1,0 +1,93 @@
+"""The virtual environment in `.venv`, installed once and again when `pyproject.toml` changes."""
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+EXTRAS = ("book", "test")  # each holds what stands before it
+
+
+class SetUpError(Exception):
+    """The environment cannot be made; the message says what to do."""
+
+
+def fingerprint(root: Path) -> str:
+    """Return what an installed environment depends on: the declared dependencies."""
+    return hashlib.sha256((root / "pyproject.toml").read_bytes()).hexdigest()
+
+
+def is_ready(venv: Path, extra: str, print_of: str) -> bool:
+    """Whether `venv` holds `extra`, or a larger extra, as of the fingerprint `print_of`."""
+    if not (venv / "bin" / "python").exists():
+        return False
+    larger = EXTRAS[EXTRAS.index(extra) :]
+    stamps = [venv / f"clcore-{name}.stamp" for name in larger]
+    return any(stamp.exists() and stamp.read_text() == print_of for stamp in stamps)
+
+
+def install(root: Path, venv: Path, extra: str) -> None:
+    """Make `venv` if there is none and install the project with `extra` into it.
+
+    Raises
+    ------
+    SetUpError
+        If the environment cannot be created or pip fails.
+    """
+    python = venv / "bin" / "python"
+    if not python.exists():
+        made = subprocess.run(
+            [sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            raise SetUpError(
+                f"{sys.executable} cannot make a virtual environment. On Debian or Ubuntu: "
+                f"apt-get install python3-venv.\n{made.stdout}{made.stderr}"
+            )
+    command = [str(python), "-m", "pip", "install", "--quiet", "--editable", f".[{extra}]"]
+    installed = subprocess.run(command, cwd=root, check=False)
+    if installed.returncode:
+        raise SetUpError(
+            "pip could not install the packages (its own message is above). If the network "
+            f"failed, run the same command again; to start over, remove {venv.name}."
+        )
+    (venv / f"clcore-{extra}.stamp").write_text(fingerprint(root))
+
+
+def check_current(extra: str) -> None:
+    """Check that the Python that runs this has the project and its book tools.
+
+    Raises
+    ------
+    SetUpError
+        If a package is missing.
+    """
+    needed = ["clcore", "jupyter_book", "papermill"] + (["pytest"] if extra == "test" else [])
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SetUpError(
+            f"the current environment ({sys.prefix}) lacks {', '.join(missing)}: "
+            f"python -m pip install -e '.[{extra}]'"
+        )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the environment ready for `arguments[0]`, an extra; return the exit status."""
+    extra = arguments[0]
+    try:
+        if "current" in arguments[1:]:
+            check_current(extra)
+        elif not is_ready(VENV, extra, fingerprint(ROOT)):
+            print(f"Installing the environment into {VENV.name} (minutes, the first time) ...")
+            started = time.monotonic()
+            install(ROOT, VENV, extra)
+            print(f"Environment ready after {time.monotonic() - started:.0f} s.")
+    except SetUpError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

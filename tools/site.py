@@ -1,0 +1,88 @@
+"""Build the site from executed notebooks with Jupyter Book, without a single warning."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from tools.layout import Layout
+from tools.staleness import digest
+
+BUILDERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "sphinx-proof")
+
+
+class SiteError(RuntimeError):
+    """The site was not built; the message holds what Sphinx said."""
+
+
+def inputs_key(layout: Layout, notebooks: Path) -> str:
+    """Return a hash of everything the site is made from."""
+    pages = [
+        file
+        for file in layout.book.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
+    own = [layout.root / "_config.yml", layout.root / "_toc.yml", Path(__file__)]
+    parts = [
+        digest(pages, layout.book),
+        digest(notebooks.glob("*.ipynb"), notebooks),
+        *(hashlib.sha256(file.read_bytes()).hexdigest() for file in own),
+        *(version(name) for name in BUILDERS),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def stage(layout: Layout, notebooks: Path, folder: Path) -> None:
+    """Fill `folder` with the pages, each notebook source replaced by its execution.
+
+    Raises
+    ------
+    SiteError
+        If a source has no executed notebook.
+    """
+    sources = layout.sources()
+    missing = [page.stem for page in sources if not (notebooks / f"{page.stem}.ipynb").exists()]
+    if missing:
+        raise SiteError(
+            f"no executed notebook in {notebooks.name}/ for {', '.join(missing)}: run "
+            f"`make {'record' if notebooks == layout.stored else 'book'}`"
+        )
+    names = [page.name for page in sources]
+    shutil.copytree(layout.book, folder, ignore=shutil.ignore_patterns("__pycache__", *names))
+    for page in sources:
+        shutil.copyfile(notebooks / f"{page.stem}.ipynb", folder / f"{page.stem}.ipynb")
+
+
+def build(layout: Layout, notebooks: Path, html: Path) -> bool:
+    """Build the site from `notebooks` into `html`; return False if it was up to date.
+
+    Always from scratch: a page that Sphinx has cached does not repeat its warnings, and pages
+    that no longer exist would stay. `html` is replaced only by a site that built.
+
+    Raises
+    ------
+    SiteError
+        If there is any warning or error.
+    """
+    key, stamp = inputs_key(layout, notebooks), html.with_suffix(".key")
+    if html.is_dir() and stamp.exists() and stamp.read_text() == key:
+        return False
+    work = html.with_suffix(".work")
+    shutil.rmtree(work, ignore_errors=True)
+    stage(layout, notebooks, work / "book")
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(work / "book")]
+    command += ["-W", "-n", "--keep-going", "-q", "--config", str(layout.root / "_config.yml")]
+    command += ["--toc", str(layout.root / "_toc.yml"), "--path-output", str(work)]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SiteError(f"Jupyter Book did not accept the pages:\n{ran.stderr}{ran.stdout}")
+    built = work / "_build" / "html"
+    shutil.rmtree(html, ignore_errors=True)
+    built.rename(html)
+    stamp.write_text(key)
+    shutil.rmtree(work)
+    return True

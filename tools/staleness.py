@@ -1,0 +1,61 @@
+"""Which notebooks have to run again: those whose inputs differ from the ones they ran with."""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from tools.layout import Layout
+
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "seaborn", "ipykernel")
+Key = dict[str, str]
+
+
+def digest(files: Iterable[Path], root: Path) -> str:
+    """Return a hash of the names, relative to `root`, and contents of `files`."""
+    total = hashlib.sha256()
+    for file in sorted(files):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        total.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
+    return total.hexdigest()
+
+
+def data_folder(layout: Layout) -> Path:
+    """Return the folder of the data sets, absolute: notebooks run in a folder of their own."""
+    return Path(os.environ.get("CLCORE_DATA") or layout.root / "data").expanduser().absolute()
+
+
+def shared_inputs(layout: Layout) -> Key:
+    """Return hashes of what every notebook depends on, by a name that can be shown."""
+    results = (file for file in layout.root.glob("results/**/*") if file.suffix != ".md")
+    data = data_folder(layout)
+    return {
+        "clcore": digest(layout.root.glob("clcore/**/*.py"), layout.root),
+        "results": digest((file for file in results if file.is_file()), layout.root),
+        "data": " ".join([str(data), *sorted(file.name for file in data.glob("*"))]),
+        "packages": " ".join([platform.python_version(), *(version(name) for name in PACKAGES)]),
+        "tools": digest([Path(__file__).with_name("notebooks.py")], Path(__file__).parent),
+    }
+
+
+def current_key(source: Path, parameters: dict[str, str | int], shared: Key) -> Key:
+    """Return everything the output of `source` depends on."""
+    own = hashlib.sha256(source.read_bytes()).hexdigest()
+    return {"source": own, "parameters": json.dumps(parameters, sort_keys=True), **shared}
+
+
+def key_file(executed: Path) -> Path:
+    """Return where the key of an executed notebook is kept."""
+    return executed.with_suffix(".key.json")
+
+
+def why_stale(executed: Path, key: Key) -> str:
+    """Return what changed since `executed` was made, empty if nothing did."""
+    if not executed.exists() or not key_file(executed).exists():
+        return "never executed here"
+    old = json.loads(key_file(executed).read_text(encoding="utf-8"))
+    changed = [name for name, value in key.items() if old.get(name) != value]
+    return f"changed: {', '.join(changed)}" if changed else ""

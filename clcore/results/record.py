@@ -160,12 +160,12 @@ def _plain(spec: Spec) -> dict[str, Any]:
 
 @cache
 def code_version() -> str:
-    """Return a hash of all that decides a run's numbers: the package's sources without plots."""
+    """Return a hash of the sources that decide a run's numbers."""
     root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] not in ("plots", "theory", "simulate.py"):
-            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    digest = hashlib.sha256((root / "seeds.py").read_bytes())
+    for folder in ("measures", "networks", "strategies", "streams", "training"):
+        for path in sorted((root / folder).glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -21,8 +21,6 @@ class Learner(Protocol):
         R.
     task : int
         The task, from 0.
-    head : int
-        The head that answers for it.
     notes : dict of str to Tensor
         What the strategy wants recorded: name → (R,) values for this task.
     """
@@ -31,8 +29,12 @@ class Learner(Protocol):
     parameters: Parameters
     replicas: int
     task: int
-    head: int
     notes: dict[str, Tensor]
+
+    @property
+    def head(self) -> int:
+        """The head that answers for the task."""
+        ...
 
     def gradient(self) -> Parameters:
         """Return the gradient of the task's training loss at `parameters`."""

@@ -4,8 +4,8 @@ An observer looks at a run through a `Moment`, after steps or after a task, and 
 values, (R, …); `train` stacks them over the tasks.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from clcore.measures.gradients import cosine
 from clcore.networks import Network, Parameters, block_of, path
 
 
-class Moment(NamedTuple):
+class Moment(Protocol):
     """The replicas at some point of a run, with what a judge may look at.
 
     Attributes
@@ -27,27 +27,35 @@ class Moment(NamedTuple):
         Where the replicas stand.
     before : Parameters
         Where they stood when the task arrived.
+    replicas : int
+        R.
     task, tasks : int
         The task being trained or just trained, from 0, and how many there are.
-    head : int
-        The head of the task.
-    accuracy : callable
-        (parameters, task) → accuracy of each replica on the judged images of a task, (R,).
-    outputs : callable
-        (parameters, task) → class probabilities on at most 512 judged images, (R, n, outputs).
-    gradient : callable
-        (parameters, task) → gradient of the task's training loss.
     """
 
     network: Network
     parameters: Parameters
     before: Parameters
+    replicas: int
     task: int
     tasks: int
-    head: int
-    accuracy: Callable[[Parameters, int], Tensor]
-    outputs: Callable[[Parameters, int], Tensor]
-    gradient: Callable[[Parameters, int], Parameters]
+
+    @property
+    def head(self) -> int:
+        """The head of the task."""
+        ...
+
+    def accuracy(self, parameters: Parameters, task: int) -> Tensor:
+        """Return the accuracy of each replica on the judged images of a task, float64 (R,)."""
+        ...
+
+    def outputs(self, parameters: Parameters, task: int) -> Tensor:
+        """Return class probabilities on some judged images of a task, (R, n, outputs)."""
+        ...
+
+    def gradient(self, parameters: Parameters, task: int) -> Parameters:
+        """Return the gradient of a task's training loss."""
+        ...
 
 
 Values = dict[str, Tensor]
@@ -88,8 +96,7 @@ class MagnitudeCurve(Observer):
     def after_task(self, moment: Moment) -> Values:
         """Judge along the update."""
         seen = moment.task + 1
-        replicas = len(next(iter(moment.parameters.values())))
-        curve = torch.full((replicas, len(self.gains), moment.tasks), torch.nan).double()
+        curve = torch.full((moment.replicas, len(self.gains), moment.tasks), torch.nan).double()
         for g, gain in enumerate(self.gains):
             state = {n: torch.lerp(moment.before[n], p, gain) for n, p in moment.parameters.items()}
             for i in range(seen):
@@ -107,8 +114,7 @@ class FunctionDrift(Observer):
 
     def after_task(self, moment: Moment) -> Values:
         """Compare the outputs on the judged images of the earlier tasks."""
-        replicas = len(next(iter(moment.parameters.values())))
-        moved = torch.full((replicas, moment.tasks), torch.nan).double()
+        moved = torch.full((moment.replicas, moment.tasks), torch.nan).double()
         for i in range(moment.task):
             change = moment.outputs(moment.parameters, i) - moment.outputs(moment.before, i)
             moved[:, i] = change.abs().sum(2).mean(1).cpu() / 2
@@ -125,8 +131,9 @@ class GradientCosines(Observer):
         """Take the gradient of every seen task at the current parameters."""
         body, seen = moment.network.body, moment.task + 1
         found = [moment.gradient(moment.parameters, i) for i in range(seen)]
-        replicas = len(next(iter(moment.parameters.values())))
-        cosines = torch.full((replicas, len(body), moment.tasks, moment.tasks), torch.nan).double()
+        cosines = torch.full(
+            (moment.replicas, len(body), moment.tasks, moment.tasks), torch.nan
+        ).double()
         for b, block in enumerate(body):
             parts = [{n: g for n, g in one.items() if block_of(n) == block} for one in found]
             for i in range(seen):

@@ -12,15 +12,13 @@ from torch import Tensor
 from clcore.device import resolve_device
 from clcore.errors import InputError
 from clcore.measures.drift import drift
-from clcore.networks import Network, Parameters, block_of, path, trained_names
-from clcore.seeds import generator
+from clcore.networks import Network, path, trained_names
 from clcore.strategies import Strategy
-from clcore.streams import Dataset, Stream, Task, judged_on
-from clcore.training.batches import Batch, Samples, View, samples, training_batches
+from clcore.streams import Stream
+from clcore.training.batches import Batch, training_batches
 from clcore.training.loss import cross_entropy
-
-EVALUATION_BATCH = 512  # activations of a batch this size stay in the processor's cache
-PROBE_SAMPLES = 2048  # enough for a stable direction, little against an epoch
+from clcore.training.observers import Observer
+from clcore.training.run import Run
 
 
 class Budget(NamedTuple):
@@ -83,6 +81,8 @@ class Outcome(NamedTuple):
     notes : dict of str to ndarray
         What the strategy recorded: name → (R, T), NaN where it recorded nothing and from the
         task on in which a replica diverged.
+    observed : dict of str to ndarray
+        What the observers saw: name → (R, T, …), NaN where a replica had diverged.
     divergences : tuple of Divergence
         Replicas that were stopped.
     images : int
@@ -94,60 +94,11 @@ class Outcome(NamedTuple):
     accuracy: NDArray[np.float64]
     drift: NDArray[np.float64]
     notes: dict[str, NDArray[np.float64]]
+    observed: dict[str, NDArray[np.float64]]
     divergences: tuple[Divergence, ...]
     images: int
     training_seconds: float
     seconds: float
-
-
-class _Learner:
-    """The replicas and one task: the `Learner` that strategies see."""
-
-    def __init__(
-        self,
-        network: Network,
-        parameters: Parameters,
-        seeds: Sequence[int],
-        task: int,
-        head: int,
-        of: Samples,
-        view: View,
-    ) -> None:
-        self.network = network
-        self.parameters = parameters
-        self.replicas = len(seeds)
-        self.task = task
-        self.head = head
-        self.notes: dict[str, Tensor] = {}
-        self._seeds, self._of, self._view = seeds, of, view
-
-    def gradient(self) -> Parameters:
-        """Return the gradient of the training loss over at most `PROBE_SAMPLES` samples."""
-        device = self._of.rows.device
-        size = min(PROBE_SAMPLES, max(self._of.counts))
-        chosen = torch.full((self.replicas, size), -1)
-        for r, seed in enumerate(self._seeds):
-            draws = generator(seed, "probe", self.task)
-            picked = torch.randperm(self._of.counts[r], generator=draws)[:size]
-            chosen[r, : len(picked)] = picked
-        present = (chosen >= 0).to(device)
-        positions = chosen.clamp_min(0).to(device)
-        rows, labels = (t.gather(1, positions) for t in (self._of.rows, self._of.labels))
-        weights = present / present.sum(1, keepdim=True)
-        blocks = path(self.network, self.head)
-        names = trained_names(self.parameters, blocks)
-        total = {n: torch.zeros_like(self.parameters[n]) for n in names}
-        everything = torch.ones((self.replicas, len(blocks)), dtype=torch.bool, device=device)
-        state = {n: p.clone() for n, p in self.parameters.items() if block_of(n) in blocks}
-        for start in range(0, size, EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
-            counts = (chosen[:, part] >= 0).sum(1).tolist()
-            logits, backward = self.network.forward(
-                state, self._view.show(rows[:, part]), self.head, everything, counts
-            )
-            _, slope = cross_entropy(logits, labels[:, part], weights[:, part])
-            backward(slope, total, beta=1.0)
-        return total
 
 
 def train(
@@ -158,6 +109,7 @@ def train(
     budget: Budget,
     *,
     device: str = "cpu",
+    observers: Sequence[Observer] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Train one replica a seed, all at once, and judge each after each task.
@@ -179,6 +131,8 @@ def train(
         Epochs, batch size and learning rate.
     device : str
         "cpu", "cuda" or "cuda:<number>".
+    observers : sequence of Observer
+        What else to measure; it never changes what is trained.
     progress : callable, optional
         Called as `progress(done, tasks)` after each task.
 
@@ -190,51 +144,46 @@ def train(
     place = resolve_device(device)
     rates = _check(streams, network, seeds, budget)
     began = time.perf_counter()
-    dataset = streams[0].dataset.to(place)
-    labels = dataset.train_labels
+    run = Run(streams, network, seeds, streams[0].dataset.to(place))
     step_rates = torch.tensor(rates, dtype=torch.float32, device=place)
-    parameters = network.initialize(seeds, place)
-    tasks = len(streams[0].tasks)
+    tasks = run.tasks
     accuracy = np.full((len(seeds), tasks, tasks), np.nan)
     drifts = np.full((len(seeds), tasks, len(network.body) + 1), np.nan)
     notes: dict[str, NDArray[np.float64]] = {}
+    observed: dict[str, NDArray[np.float64]] = {}
     divergences: dict[int, Divergence] = {}
     images, training_seconds = 0, 0.0
     for k in range(tasks):
-        head = k if streams[0].heads > 1 else 0
-        arrived = [s.tasks[k] for s in streams]
-        of = samples([t.train for t in arrived], labels, arrived)
-        view = View(dataset.train_images, dataset, arrived, network.flat)
-        learner = _Learner(network, parameters, seeds, k, head, of, view)
-        trainable = strategy.begin(learner).to(place)
-        before = {n: p.clone() for n, p in parameters.items()}
+        run.arrive(k)
         started = time.perf_counter()
+        trainable = strategy.begin(run).to(place)
+        of, view = run.training(k)
         batches = training_batches(of, view, seeds, k, budget.epochs, budget.batch)
-        losses = _descend(
-            network, parameters, head, trainable, batches, step_rates, budget.momentum
-        )
+        losses = _descend(run, trainable, batches, step_rates, budget.momentum, observers)
         bad = ~losses.isfinite().cpu()
-        strategy.finish(learner)
+        strategy.finish(run)
         training_seconds += time.perf_counter() - started
         images += budget.epochs * sum(of.counts)
         for r in bad.any(0).nonzero().flatten().tolist():
             step = int(bad[:, r].nonzero()[0])
             divergences.setdefault(r, Divergence(r, k, step, rates[r]))
         alive = np.array([r not in divergences for r in range(len(seeds))])
-        for name, values in learner.notes.items():
-            kept = notes.setdefault(name, np.full((len(seeds), tasks), np.nan))
-            kept[alive, k] = values.cpu().numpy()[alive]
-        drifts[alive, k] = drift(before, parameters, path(network, head)).numpy()[alive]
+        for name, values in run.notes.items():
+            _keep(notes, name, values, k, tasks, alive)
+        moved = drift(run.before, run.parameters, path(network, run.head))
+        drifts[alive, k] = moved.numpy()[alive]
         for i in range(k + 1):
-            seen = [s.tasks[i] for s in streams]
-            scores = evaluate(network, parameters, dataset, streams, seen, i)
-            accuracy[alive, k, i] = scores.numpy()[alive]
+            accuracy[alive, k, i] = run.accuracy(run.parameters, i).numpy()[alive]
+        for observer in observers:
+            for name, values in observer.after_task(run).items():
+                _keep(observed, name, values, k, tasks, alive)
         if progress:
             progress(k + 1, tasks)
     return Outcome(
         accuracy,
         drifts,
         notes,
+        observed,
         tuple(divergences[r] for r in sorted(divergences)),
         images,
         training_seconds,
@@ -242,68 +191,53 @@ def train(
     )
 
 
+def _keep(
+    table: dict[str, NDArray[np.float64]],
+    name: str,
+    values: Tensor,
+    task: int,
+    tasks: int,
+    alive: NDArray[np.bool_],
+) -> None:
+    """Put the values of a task, (R, …), into their table, (R, T, …), NaN where there are none."""
+    found = values.cpu().numpy()
+    blank = np.full((len(found), tasks, *found.shape[1:]), np.nan)
+    table.setdefault(name, blank)[alive, task] = found[alive]
+
+
 def _descend(
-    network: Network,
-    parameters: Parameters,
-    head: int,
+    run: Run,
     trainable: Tensor,
     batches: Iterable[Batch],
     rates: Tensor,
     momentum: float,
+    observers: Sequence[Observer],
 ) -> Tensor:
     """Train one task in place; return the loss before each step and after the last, (·, R)."""
+    network, parameters, head = run.network, run.parameters, run.head
     names = trained_names(parameters, path(network, head))
     velocity = {n: torch.zeros_like(parameters[n]) for n in names} if momentum else {}
     downhill = -rates[:, None] * trainable
     losses = []
-    for images, labels, weights, counts in batches:
+    for step, (images, labels, weights, counts) in enumerate(batches, start=1):
         logits, backward = network.forward(parameters, images, head, trainable, counts)
         loss, slope = cross_entropy(logits, labels, weights)
         losses.append(loss)
-        if not momentum:
+        if momentum:
+            backward(slope, velocity, beta=momentum)
+            moving = rates * weights.any(1)  # a replica that idles must not coast on
+            for n in names:
+                length = moving.view(-1, *[1] * (parameters[n].dim() - 1))
+                parameters[n].sub_(velocity[n] * length)
+        else:
             backward(slope, parameters, beta=1.0, scale=downhill)
-            continue
-        backward(slope, velocity, beta=momentum)
-        moving = rates * weights.any(1)  # a replica that idles must not coast on
-        for n in names:
-            step = moving.view(-1, *[1] * (parameters[n].dim() - 1))
-            parameters[n].sub_(velocity[n] * step)
+        for observer in observers:
+            if observer.every and step % observer.every == 0:
+                observer.after_step(run)
     # Where the last step led shows in no loss before it.
     logits, _ = network.forward(parameters, images, head)
     losses.append(cross_entropy(logits, labels, weights)[0])
     return torch.stack(losses)
-
-
-def evaluate(
-    network: Network,
-    parameters: Parameters,
-    dataset: Dataset,
-    streams: Sequence[Stream],
-    tasks: Sequence[Task],
-    number: int,
-) -> Tensor:
-    """Return the accuracy of each replica on its task, float64 (R,), in [0, 1].
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The streams' data set, on the device of `parameters`.
-    tasks : sequence of Task
-        One a replica.
-    number : int
-        Place of the task in the stream.
-    """
-    images, labels = judged_on(streams[0]._replace(dataset=dataset))
-    of = samples([t.test for t in tasks], labels, tasks)
-    view = View(images, dataset, tasks, network.flat)
-    head = number if streams[0].heads > 1 else 0
-    counts = torch.tensor(of.counts, device=labels.device)
-    right = torch.zeros(len(tasks), dtype=torch.float64, device=labels.device)
-    for part in torch.arange(of.rows.shape[1], device=labels.device).split(EVALUATION_BATCH):
-        logits, _ = network.forward(parameters, view.show(of.rows[:, part]), head)
-        hits = (logits.argmax(2) == of.labels[:, part]) & (part < counts[:, None])
-        right += hits.sum(1)
-    return (right / counts).cpu()
 
 
 def _check(

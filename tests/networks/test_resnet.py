@@ -187,16 +187,33 @@ def test_momentum_is_gradient_plus_beta_of_the_past() -> None:
         close(out[n], 0.9 * draw(9, *parameters[n].shape) + gradient[n], n)
 
 
+def test_scale_is_that_of_replica_and_block() -> None:
+    parameters = small([1, 2, 3])
+    everything = torch.ones(3, 10, dtype=torch.bool)
+    names = trained_names(parameters, path(SMALL, 0))
+    scale = draw(10, 3, 10)
+    found = []
+    for given in (None, scale):
+        _, backward = SMALL.forward(parameters, PICTURES, 0, everything)
+        out = {n: torch.zeros_like(parameters[n]) for n in names}
+        backward(PULL, out, scale=given)
+        found.append(out)
+    for n in names:
+        for r in range(3):
+            factor = scale[r, path(SMALL, 0).index(n.partition(".")[0])]
+            close(found[1][n][r], factor * found[0][n][r], n)
+
+
 def test_padding_changes_nothing() -> None:
     """A batch of 5 padded to 8 moves weights and statistics like a batch of 5."""
     padded, exact = small([1]), small([1])
-    PULL_5 = PULL[:1].clone()
-    PULL_5[:, 5:] = 0
+    pull = PULL[:1].clone()
+    pull[:, 5:] = 0
     trainable = SOME[:1]
     logits, backward = SMALL.forward(padded, PICTURES[:1], 0, trainable, [5])
-    backward(PULL_5, padded, beta=1.0, scale=-0.1 * trainable.double())
+    backward(pull, padded, beta=1.0, scale=-0.1 * trainable.double())
     short, backward = SMALL.forward(exact, PICTURES[:1, :5], 0, trainable)
-    backward(PULL_5[:, :5], exact, beta=1.0, scale=-0.1 * trainable.double())
+    backward(pull[:, :5], exact, beta=1.0, scale=-0.1 * trainable.double())
     close(logits[:, :5], short)
     assert logits.shape == (1, 8, 3)
     for name in padded:

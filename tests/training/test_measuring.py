@@ -13,12 +13,12 @@ from clcore.networks import MLP, Network, Parameters, ResNet18, path
 from clcore.seeds import generator
 from clcore.strategies import Strategy
 from clcore.streams import Dataset, Stream, permuted, split
-from clcore.training import Budget, View, evaluate, train
+from clcore.training import Budget, Run, View, train
 
 SEEDS = [3, 4, 5]
 BUDGET = Budget(1, 16, 0.05)
 CPU = torch.device("cpu")
-TRAINING = import_module("clcore.training.train")  # the package shows the function of that name
+TRAINING = import_module("clcore.training.run")
 
 
 def mlp_logits(parameters: Parameters, r: int, images: torch.Tensor, head: int) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_evaluate_against_one_image_at_a_time(
     network: Network = MLP(16, [9], 2, heads=2)
     parameters = network.initialize(SEEDS, CPU)
     tasks = [s.tasks[1] for s in streams]
-    found = evaluate(network, parameters, dataset, streams, tasks, 1)
+    found = Run(streams, network, SEEDS, dataset).accuracy(parameters, 1)
     for r, task in enumerate(tasks):
         judged = (dataset.train_images, dataset.train_labels) if holdout else (
             dataset.test_images, dataset.test_labels
@@ -67,7 +67,7 @@ def test_evaluation_of_images_with_channels(color: Dataset) -> None:
     network: Network = ResNet18(3, 4, width=2)
     parameters = network.initialize(SEEDS, CPU)
     tasks = [s.tasks[1] for s in streams]
-    found = evaluate(network, parameters, color, streams, tasks, 1)
+    found = Run(streams, network, SEEDS, color).accuracy(parameters, 1)
     for r, task in enumerate(tasks):
         view = View(color.test_images, color, [task], flat=False)
         one = {n: p[r : r + 1] for n, p in parameters.items()}
@@ -94,8 +94,7 @@ def test_outcome(gray: Dataset, spy: Callable[..., Any]) -> None:
     assert np.isnan(outcome.accuracy[:, ~known]).all()
     for k in range(3):
         for i in range(k + 1):
-            tasks = [s.tasks[i] for s in streams]
-            expected = evaluate(network, watch.after[k], gray, streams, tasks, i)
+            expected = Run(streams, network, SEEDS, gray).accuracy(watch.after[k], i)
             np.testing.assert_array_equal(outcome.accuracy[:, k, i], expected)
         for b, block in enumerate(path(network, 0)):
             for r in range(3):

@@ -28,6 +28,9 @@ class MLP:
         Output units of a head.
     heads : int
         Number of heads.
+    bf16 : bool
+        Multiply matrices in bfloat16, with float32 parameters and updates: for processors and
+        GPUs with matrix units of that type.
 
     Raises
     ------
@@ -37,7 +40,15 @@ class MLP:
 
     flat = True
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, heads: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        heads: int = 1,
+        *,
+        bf16: bool = False,
+    ) -> None:
         sizes = [inputs, *hidden, outputs, heads]
         if len(hidden) < 1 or min(sizes) < 1:
             raise InputError(
@@ -47,6 +58,7 @@ class MLP:
         self.sizes = (inputs, *hidden)
         self.outputs = outputs
         self.heads = heads
+        self.bf16 = bf16
         self.name = "mlp-" + "-".join(map(str, (*self.sizes, outputs)))
         self.body = tuple(f"layer{i}" for i in range(1, len(self.sizes)))
 
@@ -74,35 +86,42 @@ class MLP:
     ) -> tuple[Tensor, Backward]:
         """See `Network.forward`; `images` is (R, B, pixels)."""
         blocks = path(self, head)
-        inputs = [images]
-        for block in blocks[:-1]:
-            values = torch.baddbmm(
-                parameters[f"{block}.bias"], inputs[-1], parameters[f"{block}.weight"]
-            )
-            inputs.append(values.relu_())
-        last = blocks[-1]
-        logits = torch.baddbmm(parameters[f"{last}.bias"], inputs[-1], parameters[f"{last}.weight"])
+        kind = torch.bfloat16 if self.bf16 else images.dtype
+        weights = [parameters[f"{block}.weight"].to(kind) for block in blocks]
+        biases = [parameters[f"{block}.bias"].to(kind) for block in blocks]
+        inputs = [images.to(kind)]
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            inputs.append(torch.baddbmm(bias, inputs[-1], weight).relu_())
+        logits = torch.baddbmm(biases[-1], inputs[-1], weights[-1]).to(images.dtype)
 
         def backward(
             slope: Tensor, out: Parameters, beta: float = 0.0, scale: Tensor | None = None
         ) -> None:
             assert trainable is not None
             trains = trainable.any(0).tolist()
-            factors = (trainable.to(slope.dtype) if scale is None else scale)[:, :, None, None]
+            factors = (trainable.to(slope) if scale is None else scale)[:, :, None, None]
             lowest = trains.index(True) if any(trains) else len(blocks)
             for i in range(len(blocks) - 1, lowest - 1, -1):
                 # The slope passes on before the weights may change in place.
-                weight = parameters[f"{blocks[i]}.weight"]
-                below = (
-                    torch.ops.aten.threshold_backward(slope @ weight.mT, inputs[i], 0)
-                    if i > lowest
-                    else slope
-                )
+                below = slope
+                if i > lowest:
+                    passed = slope.to(kind) @ weights[i].mT
+                    below = torch.ops.aten.threshold_backward(passed, inputs[i], 0)
                 if trains[i]:
                     scaled = slope * factors[:, i]
-                    out[f"{blocks[i]}.weight"].baddbmm_(inputs[i].mT, scaled, beta=beta)
+                    _accumulate(out[f"{blocks[i]}.weight"], beta, inputs[i].mT, scaled)
                     bias = out[f"{blocks[i]}.bias"]
                     bias.mul_(beta).add_(scaled.sum(1, keepdim=True))
                 slope = below
 
         return logits, backward
+
+
+def _accumulate(out: Tensor, beta: float, left: Tensor, right: Tensor) -> None:
+    """Set `out` to beta · out + left @ right, in place."""
+    if left.dtype == out.dtype:
+        # The product lands in its target: no gradient is written and read again.
+        out.baddbmm_(left, right, beta=beta)
+    else:
+        product = left @ right.to(left.dtype)
+        out.mul_(beta).add_(product) if beta != 1 else out.add_(product)

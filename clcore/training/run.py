@@ -88,7 +88,7 @@ class Run:
         head = self._head(number)
         blocks = path(self.network, head)
         total = {n: torch.zeros_like(at[n]) for n in trained_names(at, blocks)}
-        everything = torch.ones((self.replicas, len(blocks)), dtype=torch.bool, device=device)
+        everything = torch.ones((self.replicas, len(blocks)), dtype=torch.bool)
         state = {n: p.clone() for n, p in at.items() if block_of(n) in blocks}
         for start in range(0, size, EVALUATION_BATCH):
             part = slice(start, start + EVALUATION_BATCH)

@@ -156,7 +156,9 @@ def train(
     for k in range(tasks):
         run.arrive(k)
         started = time.perf_counter()
-        trainable = strategy.begin(run).to(place)
+        trainable = strategy.begin(
+            run
+        ).cpu()  # read at every step: a GPU would have to be waited for
         of, view = run.training(k)
         batches = training_batches(of, view, seeds, k, budget.epochs, budget.batch)
         losses = _descend(run, trainable, batches, step_rates, budget.momentum, observers)
@@ -217,7 +219,7 @@ def _descend(
     network, parameters, head = run.network, run.parameters, run.head
     names = trained_names(parameters, path(network, head))
     velocity = {n: torch.zeros_like(parameters[n]) for n in names} if momentum else {}
-    downhill = -rates[:, None] * trainable
+    downhill = -rates[:, None] * trainable.to(rates.device)
     losses = []
     for step, (images, labels, weights, counts) in enumerate(batches, start=1):
         logits, backward = network.forward(parameters, images, head, trainable, counts)

@@ -21,7 +21,9 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent / "contenders"
-FLOP_PER_IMAGE = 6 * (784 * 256 + 256 * 256 + 256 * 10) - 2 * 784 * 256  # no slope of the input
+# A training image, forward and backward; the first layer passes no slope to the pixels.
+FLOP_PER_IMAGE = 6 * (784 * 256 + 256 * 256 + 256 * 10) - 2 * 784 * 256
+CONVOLUTIONAL = 327e6  # of ResNet-18, width 20, 3 × 32 × 32
 
 
 def matrix_peak(dtype: torch.dtype, size: int = 2048, seconds: float = 2.0) -> float:
@@ -36,20 +38,43 @@ def matrix_peak(dtype: torch.dtype, size: int = 2048, seconds: float = 2.0) -> f
 
 
 def contenders(avalanche: Path | None, batch: int) -> dict[str, list[str]]:
-    """Return the command of each contender, by its name."""
+    """Return the command of each contender at the Permuted MNIST job, by its name."""
     peers: dict[str, list[str]] = {}
     if avalanche:
         python = str(avalanche / "bin" / "python")
         peers["Avalanche, as documented"] = [python, "avalanche_documented.py", str(batch)]
         peers["Avalanche, expert"] = [python, "avalanche_expert.py", str(batch)]
     loop = [sys.executable, "plain_loop.py", str(batch)]
-    ours = [sys.executable, "engine.py", str(batch)]
+    cores = str(os.cpu_count())
+
+    def ours(replicas: int, processes: str = "1", bf16: str = "0") -> list[str]:
+        return [sys.executable, "engine.py", str(batch), str(replicas), processes, bf16]
+
     return peers | {
         "plain loop, DataLoader": [*loop, "1"],
         "plain loop, indexed tensor": [*loop, "0"],
-        "clcore, 1 replica": [*ours, "1"],
-        "clcore, 8 replicas": [*ours, "8"],
-        "clcore, 32 replicas": [*ours, "32"],
+        "clcore, 1 replica": ours(1),
+        "clcore, 8 replicas": ours(8),
+        "clcore, 32 replicas": ours(32),
+        f"clcore, 8 replicas, {cores} processes": ours(8, cores),
+        f"clcore, 8 replicas, {cores} processes, bf16": ours(8, cores, "1"),
+        f"clcore, 16 replicas, {cores} processes, bf16": ours(16, cores, "1"),
+    }
+
+
+def convolutional() -> dict[str, list[str]]:
+    """Return the commands of the contenders at training steps of ResNet-18, width 20."""
+    cores = str(os.cpu_count())
+    rows = {"plain loop": "0", "clcore": "1", "clcore, bf16": "2"}
+    return {
+        f"ResNet-18, {name}, {'1 process' if p == '1' else p + ' processes'}": [
+            sys.executable,
+            "resnet.py",
+            kind,
+            p,
+        ]
+        for name, kind in rows.items()
+        for p in ("1", cores)
     }
 
 
@@ -73,7 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     peaks = {"fp32": matrix_peak(torch.float32), "bf16": matrix_peak(torch.bfloat16)}
-    jobs = contenders(options.avalanche, options.batch)
+    jobs = contenders(options.avalanche, options.batch) | convolutional()
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in jobs}
     for _ in range(options.repeats):
         for name, command in jobs.items():
@@ -85,9 +110,9 @@ def main() -> None:
         speed = statistics.median(f["images"] / f["seconds"] for f in found)
         rows[name] = {
             "images_per_second": round(speed),
-            "fraction_of_fp32_peak": round(speed * FLOP_PER_IMAGE / 1e9 / peaks["fp32"], 3),
+            "gflops": round(speed * (CONVOLUTIONAL if "ResNet" in name else FLOP_PER_IMAGE) / 1e9),
             "megabytes": round(statistics.median(f["megabytes"] for f in found)),
-            "accuracy": round(statistics.median(f["accuracy"] for f in found), 4),
+            "accuracy": None if "ResNet" in name else round(found[0]["accuracy"], 4),
         }
     result = {
         "batch": options.batch,
@@ -101,9 +126,9 @@ def main() -> None:
     print(f"matrix peak: {peaks['fp32']:.0f} GFLOP/s fp32, {peaks['bf16']:.0f} bf16")
     for name, row in rows.items():
         print(
-            f"{name:28s} {row['images_per_second']:>9,} images/s  "
-            f"{100 * row['fraction_of_fp32_peak']:5.1f} % of peak  {row['megabytes']:>6,} MB  "
-            f"Avg.Acc {row['accuracy']:.3f}"
+            f"{name:42s} {row['images_per_second']:>9,} images/s  "
+            f"{100 * row['gflops'] / peaks['fp32']:5.1f} % of the fp32 peak  "
+            f"{row['megabytes']:>6,} MB  Avg.Acc {row['accuracy']}"
         )
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ import torch
 
 from clcore.errors import InputError
 
-PURPOSES = ("stream", "initialization", "order", "probe")
+PURPOSES = ("stream", "initialization", "order", "probe", "augmentation", "dropout")
 
 
 def generator(seed: int, purpose: str, *keys: int) -> torch.Generator:

@@ -1,10 +1,13 @@
 """Avalanche as its documentation shows it: `avalanche_documented.py DATA BATCH`."""
 
 import torch
-from avalanche.benchmarks.classic import PermutedMNIST
-from avalanche.models import SimpleMLP
-from avalanche.training.supervised import Naive
-from job import HIDDEN, RATE, TASKS, arguments, report, root
+from job import HIDDEN, RATE, TASKS, arguments, let_torchvision_import, report, root
+
+let_torchvision_import()
+
+from avalanche.benchmarks.classic import PermutedMNIST  # noqa: E402
+from avalanche.models import SimpleMLP  # noqa: E402
+from avalanche.training.supervised import Naive  # noqa: E402
 
 (batch,) = arguments()
 

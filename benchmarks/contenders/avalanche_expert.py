@@ -5,14 +5,17 @@ and no metric but the accuracy.
 """
 
 import torch
-from avalanche.benchmarks import benchmark_from_datasets
-from avalanche.benchmarks.utils import as_classification_dataset
-from avalanche.evaluation.metrics import accuracy_metrics
-from avalanche.models import SimpleMLP
-from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.supervised import Naive
-from job import HIDDEN, RATE, TASKS, arguments, mnist, report
+from job import HIDDEN, RATE, TASKS, arguments, let_torchvision_import, mnist, report
 from torch.utils.data import TensorDataset
+
+let_torchvision_import()
+
+from avalanche.benchmarks import benchmark_from_datasets  # noqa: E402
+from avalanche.benchmarks.utils import as_classification_dataset  # noqa: E402
+from avalanche.evaluation.metrics import accuracy_metrics  # noqa: E402
+from avalanche.models import SimpleMLP  # noqa: E402
+from avalanche.training.plugins import EvaluationPlugin  # noqa: E402
+from avalanche.training.supervised import Naive  # noqa: E402
 
 (batch,) = arguments()
 train_images, train_labels, test_images, test_labels = (torch.from_numpy(a.copy()) for a in mnist())

@@ -1,27 +1,59 @@
-"""Our own engine: `engine.py DATA BATCH REPLICAS`."""
+"""Our own engine: `engine.py DATA BATCH REPLICAS PROCESSES BF16`.
 
+With several processes the replicas are dealt out to them, one thread each: as `clcore run` works.
+"""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
 from job import HIDDEN, RATE, TASKS, arguments, report, root
 
 from clcore.measures import average_accuracy
 from clcore.networks import MLP
 from clcore.strategies import Initialized
-from clcore.streams import load, permuted
+from clcore.streams import Dataset, load, permuted
 from clcore.training import Budget, train
 
-batch, replicas = arguments()
-dataset = load("mnist", root())
-seeds = list(range(replicas))
+batch, replicas, processes, bf16 = arguments()
+dataset: Dataset | None = None
 
 
-def job() -> tuple[int, float]:
+def ready() -> None:
+    """Load the data: no part of the job, for any contender."""
+    global dataset
+    dataset = load("mnist", root())
+    if processes > 1:
+        torch.set_num_threads(1)
+
+
+def part(seeds: list[int]) -> tuple[int, list[float]]:
+    assert dataset is not None
     outcome = train(
         [permuted(dataset, [1.0] * (TASKS - 1), seed=seed) for seed in seeds],
-        MLP(784, [HIDDEN, HIDDEN], 10),
+        MLP(784, [HIDDEN, HIDDEN], 10, bf16=bool(bf16)),
         Initialized(),
         seeds,
         Budget(1, batch, RATE),
     )
-    return outcome.images, float(average_accuracy(outcome.accuracy).mean())
+    return outcome.images, average_accuracy(outcome.accuracy).tolist()
 
 
-report(job)
+def job() -> tuple[int, float]:
+    shares = [list(range(replicas))[p::processes] for p in range(processes)]
+    done = [part(shares[0])] if processes == 1 else list(pool.map(part, shares))
+    scores = [score for _, found in done for score in found]
+    return sum(images for images, _ in done), sum(scores) / len(scores)
+
+
+if __name__ == "__main__":
+    if processes == 1:
+        ready()
+        report(job)
+    else:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=spawn, initializer=ready) as pool:
+            list(pool.map(abs, range(processes * 4)))
+            report(job)

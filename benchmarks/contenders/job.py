@@ -17,6 +17,25 @@ from numpy.typing import NDArray
 TASKS, HIDDEN, RATE = 5, 256, 0.1
 
 
+# Kept alive: the operators vanish with the library object that defines them.
+operators: list[object] = []
+
+
+def let_torchvision_import() -> None:
+    """Declare two operators that a torchvision built for CUDA looks up beside a CPU torch.
+
+    The package does this itself (`clcore.streams.torchvision_import`); a peer's environment
+    does not have the package.
+    """
+    import torch
+
+    if not torch.version.cuda:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        operators.append(library)
+
+
 def root() -> Path:
     """Return the folder of the data sets, the first argument of every contender."""
     return Path(sys.argv[1])

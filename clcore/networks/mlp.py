@@ -28,6 +28,8 @@ class MLP:
         Output units of a head.
     heads : int
         Number of heads.
+    dropout : float
+        In [0, 1): the share of each hidden layer's units that a training step leaves out.
     bf16 : bool
         Multiply matrices in bfloat16, with float32 parameters and updates: for processors and
         GPUs with matrix units of that type.
@@ -35,7 +37,7 @@ class MLP:
     Raises
     ------
     InputError
-        If a size is below 1.
+        If a size is below 1, or `dropout` is outside [0, 1).
     """
 
     flat = True
@@ -47,6 +49,7 @@ class MLP:
         outputs: int,
         heads: int = 1,
         *,
+        dropout: float = 0.0,
         bf16: bool = False,
     ) -> None:
         sizes = [inputs, *hidden, outputs, heads]
@@ -55,9 +58,12 @@ class MLP:
                 f"MLP of inputs {inputs}, hidden {list(hidden)}, outputs {outputs}, heads {heads}: "
                 "each must be at least 1, with at least one hidden layer"
             )
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout {dropout} is not in [0, 1)")
         self.sizes = (inputs, *hidden)
         self.outputs = outputs
         self.heads = heads
+        self.dropout = dropout
         self.bf16 = bf16
         self.name = "mlp-" + "-".join(map(str, (*self.sizes, outputs)))
         self.body = tuple(f"layer{i}" for i in range(1, len(self.sizes)))
@@ -83,15 +89,20 @@ class MLP:
         head: int,
         trainable: Tensor | None = None,
         counts: Sequence[int] | None = None,
+        draws: Sequence[torch.Generator] | None = None,
     ) -> tuple[Tensor, Backward]:
         """See `Network.forward`; `images` is (R, B, pixels)."""
         blocks = path(self, head)
+        dropping = bool(self.dropout and draws)
         kind = torch.bfloat16 if self.bf16 else images.dtype
         weights = [parameters[f"{block}.weight"].to(kind) for block in blocks]
         biases = [parameters[f"{block}.bias"].to(kind) for block in blocks]
         inputs = [images.to(kind)]
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            inputs.append(torch.baddbmm(bias, inputs[-1], weight).relu_())
+            values = torch.baddbmm(bias, inputs[-1], weight).relu_()
+            if dropping:
+                values.mul_(self._kept(values, draws or ()))
+            inputs.append(values)
         logits = torch.baddbmm(biases[-1], inputs[-1], weights[-1]).to(images.dtype)
 
         def backward(
@@ -106,7 +117,10 @@ class MLP:
                 below = slope
                 if i > lowest:
                     passed = slope.to(kind) @ weights[i].mT
+                    # A unit that dropout left out is 0 like one that ReLU silenced.
                     below = torch.ops.aten.threshold_backward(passed, inputs[i], 0)
+                    if dropping:
+                        below = below / (1 - self.dropout)
                 if trains[i]:
                     scaled = slope * factors[:, i]
                     _accumulate(out[f"{blocks[i]}.weight"], beta, inputs[i].mT, scaled)
@@ -115,6 +129,11 @@ class MLP:
                 slope = below
 
         return logits, backward
+
+    def _kept(self, values: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
+        """Return 0 for the units to leave out and 1 / (1 − dropout) for the others."""
+        chances = torch.stack([torch.rand(values.shape[1:], generator=g) for g in draws])
+        return ((chances >= self.dropout) / (1 - self.dropout)).to(values)
 
 
 def _accumulate(out: Tensor, beta: float, left: Tensor, right: Tensor) -> None:

@@ -46,6 +46,7 @@ class Network(Protocol):
         head: int,
         trainable: Tensor | None = None,
         counts: Sequence[int] | None = None,
+        draws: Sequence[torch.Generator] | None = None,
     ) -> tuple[Tensor, Backward]:
         """Return the logits and the function that takes their slope back to the parameters.
 
@@ -62,6 +63,8 @@ class Network(Protocol):
         counts : sequence of int, optional
             Samples of each replica in the batch, R numbers; None: all of it. What lies beyond is
             padding: it changes no statistic, and its logits and slopes mean nothing.
+        draws : sequence of torch.Generator, optional
+            Each replica's own, for what a network draws in training (dropout); None: nothing.
 
         Returns
         -------

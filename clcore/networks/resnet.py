@@ -100,6 +100,7 @@ class ResNet18:
         head: int,
         trainable: Tensor | None = None,
         counts: Sequence[int] | None = None,
+        draws: Sequence[torch.Generator] | None = None,
     ) -> tuple[Tensor, Backward]:
         """See `Network.forward`; `images` is (R, B, channels, height, width).
 

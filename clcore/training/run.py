@@ -55,6 +55,10 @@ class Run:
     def _head(self, task: int) -> int:
         return task if self._streams[0].heads > 1 else 0
 
+    def draws(self) -> list[torch.Generator]:
+        """Return generators for what the network draws while it trains the task."""
+        return [generator(seed, "dropout", self.task) for seed in self._seeds]
+
     def training(self, task: int) -> tuple[Samples, View]:
         """Return the training samples of a task, and how the replicas see them."""
         tasks = [s.tasks[task] for s in self._streams]

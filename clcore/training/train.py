@@ -1,5 +1,6 @@
 """Trains the replicas of a strategy over their streams and measures after each task."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -34,12 +35,15 @@ class Budget(NamedTuple):
         Of gradient descent; one for all replicas, or one a replica.
     momentum : float
         In [0, 1); the velocity starts at 0 with each task.
+    augment : bool
+        Whether training images are shifted and mirrored at random, see `training_batches`.
     """
 
     epochs: int
     batch: int
     learning_rate: float | Sequence[float]
     momentum: float = 0.0
+    augment: bool = False
 
 
 class Divergence(NamedTuple):
@@ -109,6 +113,7 @@ def train(
     budget: Budget,
     *,
     device: str = "cpu",
+    deterministic: bool = False,
     observers: Sequence[Observer] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
@@ -131,6 +136,9 @@ def train(
         Epochs, batch size and learning rate.
     device : str
         "cpu", "cuda" or "cuda:<number>".
+    deterministic : bool
+        Have torch use deterministic GPU kernels alone, from now on in this process, so that a
+        rerun is bit-equal; on a CPU reruns always are.
     observers : sequence of Observer
         What else to measure; it never changes what is trained.
     progress : callable, optional
@@ -142,6 +150,10 @@ def train(
         If the arguments do not fit each other, before any training.
     """
     place = resolve_device(device)
+    if deterministic and place.type == "cuda":
+        # cuBLAS reads this when it starts; without it torch refuses deterministic products.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     rates = _check(streams, network, seeds, budget)
     began = time.perf_counter()
     run = Run(streams, network, seeds, streams[0].dataset.to(place))
@@ -156,11 +168,12 @@ def train(
     for k in range(tasks):
         run.arrive(k)
         started = time.perf_counter()
-        trainable = strategy.begin(
-            run
-        ).cpu()  # read at every step: a GPU would have to be waited for
+        # On the CPU, since it is read at every step: a GPU would have to be waited for.
+        trainable = strategy.begin(run).cpu()
         of, view = run.training(k)
-        batches = training_batches(of, view, seeds, k, budget.epochs, budget.batch)
+        batches = training_batches(
+            of, view, seeds, k, budget.epochs, budget.batch, augment=budget.augment
+        )
         losses = _descend(run, trainable, batches, step_rates, budget.momentum, observers)
         bad = ~losses.isfinite().cpu()
         strategy.finish(run)
@@ -220,9 +233,10 @@ def _descend(
     names = trained_names(parameters, path(network, head))
     velocity = {n: torch.zeros_like(parameters[n]) for n in names} if momentum else {}
     downhill = -rates[:, None] * trainable.to(rates.device)
+    draws = run.draws()
     losses = []
     for step, (images, labels, weights, counts) in enumerate(batches, start=1):
-        logits, backward = network.forward(parameters, images, head, trainable, counts)
+        logits, backward = network.forward(parameters, images, head, trainable, counts, draws)
         loss, slope = cross_entropy(logits, labels, weights)
         losses.append(loss)
         if momentum:

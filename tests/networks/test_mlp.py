@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clcore.errors import InputError
 from clcore.networks import MLP, Parameters, block_of, path
+from clcore.seeds import generator
 
 NETWORK = MLP(5, [7, 6], 3, heads=2)
 HEAD = 1
@@ -187,3 +188,82 @@ def test_more_heads_leave_the_body_as_it_is() -> None:
 def test_bad_sizes(inputs: int, hidden: list[int], outputs: int, heads: int) -> None:
     with pytest.raises(InputError, match="at least 1, with at least one hidden layer"):
         MLP(inputs, hidden, outputs, heads)
+
+
+def test_dropout_keeps_the_mean_and_belongs_to_the_replica() -> None:
+    network = MLP(6, [400, 400], 3, dropout=0.25)
+    parameters = network.initialize([1, 2], torch.device("cpu"))
+    images = torch.randn((2, 5, 6), generator=torch.Generator().manual_seed(0))
+    trainable = torch.ones((2, 3), dtype=torch.bool)
+
+    def draws(seeds: list[int]) -> list[torch.Generator]:
+        return [generator(seed, "dropout", 0) for seed in seeds]
+
+    both, _ = network.forward(parameters, images, 0, trainable, None, draws([1, 2]))
+    for r, seed in enumerate([1, 2]):
+        own = {n: p[r : r + 1] for n, p in parameters.items()}
+        alone, _ = network.forward(own, images[r : r + 1], 0, trainable[:1], None, draws([seed]))
+        torch.testing.assert_close(alone[0], both[r], rtol=1e-4, atol=1e-6)
+    judged, _ = network.forward(parameters, images, 0)
+    plain = MLP(6, [400, 400], 3)
+    assert judged.equal(plain.forward(parameters, images, 0)[0])
+    generators = draws([1, 2])
+    many = [
+        network.forward(parameters, images, 0, trainable, None, generators)[0] for _ in range(400)
+    ]
+    spread = torch.stack(many).std(0)
+    assert (spread > 0).all()
+    # ReLU after a dropped layer is convex, so the mean is near the undropped value, not on it.
+    assert ((torch.stack(many).mean(0) - judged).abs() < spread).all()
+
+
+def test_gradient_under_dropout_against_finite_differences() -> None:
+    network = MLP(4, [6, 5], 3, dropout=0.4)
+    parameters = {n: p.double() for n, p in network.initialize([3], torch.device("cpu")).items()}
+    images = torch.randn((1, 7, 4), generator=torch.Generator().manual_seed(1)).double()
+    slope = torch.randn((1, 7, 3), generator=torch.Generator().manual_seed(2)).double()
+    trainable = torch.ones((1, 3), dtype=torch.bool)
+
+    def value() -> float:
+        draws = [generator(3, "dropout", 0)]
+        logits, _ = network.forward(parameters, images, 0, trainable, None, draws)
+        return float((logits * slope).sum())
+
+    gradients = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    _, backward = network.forward(
+        parameters, images, 0, trainable, None, [generator(3, "dropout", 0)]
+    )
+    backward(slope, gradients)
+    for name, p in parameters.items():
+        flat = p.view(-1)
+        for i in range(len(flat)):
+            kept = flat[i].item()
+            flat[i] = kept + 1e-6
+            above = value()
+            flat[i] = kept - 1e-6
+            below = value()
+            flat[i] = kept
+            assert gradients[name].view(-1)[i].item() == pytest.approx(
+                (above - below) / 2e-6, rel=1e-5, abs=1e-6
+            )
+
+
+def test_bfloat16_is_near_float32_and_updates_in_float32() -> None:
+    plain, rough = MLP(50, [40, 30], 5), MLP(50, [40, 30], 5, bf16=True)
+    parameters = plain.initialize([0, 1], torch.device("cpu"))
+    images = torch.randn((2, 64, 50), generator=torch.Generator().manual_seed(0))
+    slope = torch.randn((2, 64, 5), generator=torch.Generator().manual_seed(1))
+    trainable = torch.ones((2, 3), dtype=torch.bool)
+    found = []
+    for network in (plain, rough):
+        gradients = {n: torch.zeros_like(p) for n, p in parameters.items()}
+        logits, backward = network.forward(parameters, images, 0, trainable)
+        backward(slope, gradients)
+        assert logits.dtype == torch.float32
+        found.append((logits, gradients))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=0.02)
+    for name, expected in found[0][1].items():
+        got = found[1][1][name]
+        assert got.dtype == torch.float32
+        # Units whose sign the rounding flips pass another slope on.
+        assert (got - expected).norm() < 0.1 * expected.norm()

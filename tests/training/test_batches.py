@@ -6,6 +6,7 @@ import torch
 
 from clcore.streams import Dataset, Task, from_arrays, permuted
 from clcore.training import View, samples, training_batches
+from clcore.training.batches import moved
 
 # ------------------------------------------------------------------ how images are shown
 
@@ -147,3 +148,43 @@ def test_batch_larger_than_the_task(numbered: Dataset) -> None:
     batches = list(training_batches(of, view, [0], 0, 2, 64))
     assert [batch.counts for batch in batches] == [[5], [5]]
     assert batches[0].weights.sum().item() == pytest.approx(1)
+
+
+def test_moved_images_against_a_loop_over_pixels() -> None:
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 256, (6, 3, 5, 4), generator=draws, dtype=torch.uint8)
+    moves = torch.tensor([[4, 4, 0], [4, 4, 1], [0, 8, 0], [8, 0, 1], [3, 5, 1], [6, 2, 0]])
+    found = moved(images, moves)
+    for n, (top, left, mirror) in enumerate(moves.tolist()):
+        for y in range(5):
+            for x in range(4):
+                row, column = top + y - 4, left + (3 - x if mirror else x) - 4
+                inside = 0 <= row < 5 and 0 <= column < 4
+                expected = images[n, :, row, column].tolist() if inside else [0, 0, 0]
+                assert found[n, :, y, x].tolist() == expected
+    assert found[0].equal(images[0])
+    assert found[1].equal(images[1].flip(2))
+
+
+def test_augmentation_belongs_to_the_replica(color: Dataset) -> None:
+    seeds = [3, 4]
+    streams = [permuted(color, [], seed=s) for s in seeds]
+    of = samples(
+        [s.tasks[0].train for s in streams], color.train_labels, [s.tasks[0] for s in streams]
+    )
+    view = View(color.train_images, color, [s.tasks[0] for s in streams], flat=False)
+    together = list(training_batches(of, view, seeds, 0, 2, SIZE, augment=True))
+    for r, seed in enumerate(seeds):
+        own = samples([streams[r].tasks[0].train], color.train_labels, [streams[r].tasks[0]])
+        alone_view = View(color.train_images, color, [streams[r].tasks[0]], flat=False)
+        alone = list(training_batches(own, alone_view, [seed], 0, 2, SIZE, augment=True))
+        plain = list(training_batches(own, alone_view, [seed], 0, 2, SIZE))
+        assert len(alone) == len(plain) == len(together)
+        for one, other, unmoved in zip(alone, together, plain, strict=True):
+            assert one.images[0].equal(other.images[r])
+            assert one.labels.equal(unmoved.labels)
+        assert any(not a.images.equal(b.images) for a, b in zip(alone, plain, strict=True))
+    half = len(together) // 2
+    assert any(
+        not a.images.equal(b.images) for a, b in zip(together[:half], together[half:], strict=True)
+    )

@@ -1,0 +1,89 @@
+"""Training steps of ResNet-18 width 20, 3 × 32 × 32, batch 64: `resnet.py DATA OURS PROCESSES`.
+
+OURS 0 is a plain float32 PyTorch loop (torchvision's ResNet-18 with a stem for small images), 1
+our own in float32, 2 in bfloat16. The images are random: speed does not depend on them.
+"""
+
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+import torch.nn.functional as F
+from job import arguments, report
+from torch import nn
+
+from clcore.networks import ResNet18
+from clcore.streams.torchvision_import import torchvision_datasets
+from clcore.training import cross_entropy
+
+kind, processes = arguments()
+WIDTH, BATCH, SECONDS = 20, 64, 15.0
+
+
+def plain() -> nn.Module:
+    torchvision_datasets()
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    class Small(ResNet):
+        def __init__(self) -> None:
+            super().__init__(BasicBlock, [2, 2, 2, 2], num_classes=10)
+            self.inplanes = WIDTH
+            self.conv1 = nn.Conv2d(3, WIDTH, 3, 1, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(WIDTH)
+            self.maxpool = nn.Identity()
+            for i, stride in enumerate((1, 2, 2, 2)):
+                layer = self._make_layer(BasicBlock, WIDTH * 2**i, 2, stride=stride)
+                setattr(self, f"layer{i + 1}", layer)
+            self.fc = nn.Linear(8 * WIDTH, 10)
+
+    return Small()
+
+
+def part(number: int) -> int:
+    if processes > 1:
+        torch.set_num_threads(1)
+    torch.manual_seed(number)
+    images, labels = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
+    if kind == 0:
+        model = plain()
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+    else:
+        network = ResNet18(3, 10, width=WIDTH, bf16=kind == 2)
+        parameters = network.initialize([number], torch.device("cpu"))
+        trainable = torch.ones((1, 10), dtype=torch.bool)
+        weights = torch.full((1, BATCH), 1 / BATCH)
+
+        def step() -> None:
+            logits, backward = network.forward(parameters, images[None], 0, trainable)
+            _, slope = cross_entropy(logits, labels[None], weights)
+            backward(slope, parameters, beta=1.0, scale=-0.01 * trainable)
+
+    step()
+    seen, until = 0, time.perf_counter() + SECONDS
+    while time.perf_counter() < until:
+        step()
+        seen += BATCH
+    return seen
+
+
+def job() -> tuple[int, float]:
+    done = [part(0)] if processes == 1 else list(pool.map(part, range(processes)))
+    return sum(done), float("nan")
+
+
+if __name__ == "__main__":
+    if processes == 1:
+        report(job)
+    else:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+            list(pool.map(abs, range(processes * 4)))
+            report(job)

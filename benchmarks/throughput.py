@@ -111,7 +111,10 @@ def main() -> None:
         rows[name] = {
             "images_per_second": round(speed),
             "gflops": round(speed * (CONVOLUTIONAL if "ResNet" in name else FLOP_PER_IMAGE) / 1e9),
-            "megabytes": round(statistics.median(f["megabytes"] for f in found)),
+            # That of the parent says nothing where children do the work.
+            "megabytes": None
+            if "processes" in name
+            else round(statistics.median(f["megabytes"] for f in found)),
             "accuracy": None if "ResNet" in name else round(found[0]["accuracy"], 4),
         }
     result = {
@@ -128,7 +131,7 @@ def main() -> None:
         print(
             f"{name:42s} {row['images_per_second']:>9,} images/s  "
             f"{100 * row['gflops'] / peaks['fp32']:5.1f} % of the fp32 peak  "
-            f"{row['megabytes']:>6,} MB  Avg.Acc {row['accuracy']}"
+            f"{row['megabytes'] or '-':>6} MB  Avg.Acc {row['accuracy']}"
         )
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,8 +1,10 @@
 """The command line: `clcore run`, `clcore report`, `clcore data`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,16 +12,41 @@ from tqdm import tqdm
 from clcore.device import resolve_device
 from clcore.errors import InputError
 from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
-from clcore.results import Record, Spec, chosen, read, read_grid, record_path, recorded
+from clcore.results import (
+    Record,
+    Spec,
+    WorkersLostError,
+    check_begin,
+    chosen,
+    data_version,
+    outdated,
+    read,
+    read_grid,
+    record_path,
+    texts,
+    write,
+)
 from clcore.streams import READERS, data_root, load
 
+GOES_ON = "what was finished is recorded, and the same command goes on from there"
 EXAMPLES = """examples:
   clcore data                                  which data sets are here
   clcore run results/mnist.toml                run what is missing of a grid
+  clcore run results/mnist.toml --workers 4    the same in 4 processes (default: one a core)
   clcore run results/mnist.toml --device cuda  the same on a GPU
+  clcore run results/mnist.toml --scheduler tcp://10.0.0.1:8786
+                                               the same on the workers of a Dask cluster
+  clcore run results/mnist.toml --refresh      and again what other code or data gave
   clcore report results/mnist.toml             a table of its records
 
-exit codes: 0 done, 1 a run diverged or a record is missing, 2 bad input
+A run that is stopped or killed loses only what was not finished: the same command goes on.
+
+exit codes:
+    0  done
+    1  a run diverged (run), or a record is missing (report)
+    2  bad input; nothing was run
+    3  worker processes or the scheduler died; what was finished is recorded
+  130  stopped with Ctrl-C; what was finished is recorded
 """
 
 
@@ -39,9 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("grid", type=Path, help="TOML file that describes the runs")
         command.add_argument("--results", type=Path, help="folder of the records")
+        command.add_argument("--data", help="folder of the data sets")
         if name == "run":
             command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number>")
-            command.add_argument("--data", type=Path, help="folder of the data sets")
+            where = command.add_mutually_exclusive_group()
+            where.add_argument("--workers", type=int, help="processes (default: one a core)")
+            where.add_argument("--scheduler", help="address of a Dask scheduler to run on")
+            text = "also run again what other code or data gave"
+            command.add_argument("--refresh", action="store_true", help=text)
         command.set_defaults(action=action)
     text = "tell which data sets are here, and what to do for the others"
     command = commands.add_parser("data", help=text, description=text)
@@ -53,24 +85,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"clcore: {error}", file=sys.stderr)
         return 2
+    except WorkersLostError as error:
+        print(f"clcore: {error}; {GOES_ON}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print(f"clcore: stopped; {GOES_ON}", file=sys.stderr)
+        return 130
 
 
 def _run(options: argparse.Namespace) -> int:
     grid = read_grid(options.grid)
     resolve_device(options.device)
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers {options.workers}: give at least 1")
+    if options.workers is not None and options.workers > 1 and options.device != "cpu":
+        raise InputError("--workers is for the CPU: on a GPU one process runs all replicas")
     searched = [spec for setting in grid.searched for spec in setting]
     if searched:
         _record_missing(searched, "search", options)
     reported = chosen(grid, options.results)
-    return 1 if _record_missing(reported, "report", options) else 0
+    diverged = _record_missing(reported, "report", options)
+    print()
+    _print_table(reported, options)
+    return 1 if diverged else 0
 
 
 def _record_missing(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> int:
     """Run what has no record; return how many of the stage's runs diverged."""
     missing = [s for s in specs if not record_path(s, options.results).exists()]
+    flagged = [s for s in specs if s not in missing and _flag(s, options)]
     print(f"{stage}: {len(specs)} runs, {len(specs) - len(missing)} recorded", flush=True)
-    for spec in tqdm(missing, desc=stage, unit="run", disable=not missing):
-        recorded(spec, folder=options.results, device=options.device, data=options.data)
+    if flagged:
+        todo = "run again" if options.refresh else "kept; --refresh runs them again"
+        print(f"{stage}: {len(flagged)} records of another code or data version, {todo}")
+    wanted = missing + flagged * options.refresh
+    _record(wanted, stage, options)
     found = [read(record_path(spec, options.results)) for spec in specs]
     for record in found:
         for divergence in record.divergences:
@@ -78,32 +127,77 @@ def _record_missing(specs: Sequence[Spec], stage: str, options: argparse.Namespa
     return sum(bool(record.divergences) for record in found)
 
 
+def _record(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> None:
+    """Run `specs` and record each as soon as it is finished."""
+    for spec in specs:
+        # The data may be where the workers are, and not here: then they check.
+        if not options.scheduler or data_version(spec.dataset, options.data):
+            check_begin(spec, options.data)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = options.workers or (cores or 1) * (options.device == "cpu")
+    bar = tqdm(
+        total=len(specs),
+        desc=stage,
+        disable=not specs,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} runs, {elapsed}<{remaining}",
+    )
+    running = texts(
+        specs,
+        device=options.device,
+        data=options.data,
+        workers=max(1, min(workers, len(specs))),
+        scheduler=options.scheduler if specs else None,
+        tick=lambda done: bar.update(done - bar.n),
+    )
+    with bar, closing(running):
+        for spec, text in running:
+            write(spec, text, options.results, replace=options.refresh)
+
+
+def _flag(spec: Spec, options: argparse.Namespace) -> str:
+    """Return in what the record of a run is outdated; empty if in nothing."""
+    record = read(record_path(spec, options.results))
+    return outdated(record, data_version(spec.dataset, options.data))
+
+
 def _report(options: argparse.Namespace) -> int:
-    missing = 0
+    return 1 if _print_table(chosen(read_grid(options.grid), options.results), options) else 0
+
+
+def _print_table(specs: Sequence[Spec], options: argparse.Namespace) -> int:
+    """Print a row for each run; return how many have no record."""
     print(
         f"{'run':60s}  rate   seeds  Avg.Acc       Task.Acc      Forgetting   "
         "(percent, mean ± 95 % interval)"
     )
-    for spec in chosen(read_grid(options.grid), options.results):
+    missing = 0
+    flags = {}
+    for spec in specs:
         path = record_path(spec, options.results)
-        if path.exists():
-            print(_row(spec, read(path)))
-        else:
+        if not path.exists():
             missing += 1
             print(f"{spec.identity():60s}  not recorded: clcore run {options.grid}")
-    return 1 if missing else 0
+            continue
+        flags[spec.identity()] = _flag(spec, options)
+        print(_row(spec, read(path)) + "  *" * bool(flags[spec.identity()]))
+    for differs in sorted(set(filter(None, flags.values()))):
+        print(f"* of another version: {differs}; clcore run --refresh {options.grid}")
+    return missing
 
 
 def _row(spec: Spec, record: Record) -> str:
     if record.divergences:
         return f"{record.name:60s}  {record.divergences[0]}"
-    if len(spec.seeds) < 2:
-        return f"{record.name:60s}  one seed: no interval"
     cells = []
     for measure in (average_accuracy, task_accuracy, forgetting):
-        found = mean_interval(100 * measure(record.accuracy))
-        cells.append(f"{found.mean:5.2f} ± {found.high - found.mean:<5.2f}")
-    rate = f"{spec.budget.learning_rate:<5g}"
+        values = 100 * measure(record.accuracy)
+        if len(spec.seeds) < 2:
+            cells.append(f"{values[0]:5.2f}        ")
+        else:
+            found = mean_interval(values)
+            cells.append(f"{found.mean:5.2f} ± {found.high - found.mean:<5.2f}")
+    given = spec.budget.learning_rate
+    rate = f"{given:<5g}" if isinstance(given, int | float) else "each "
     return f"{record.name:60s}  {rate}  {len(spec.seeds):5d}  " + "  ".join(cells)
 
 

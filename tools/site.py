@@ -25,10 +25,12 @@ def inputs_key(layout: Layout, notebooks: Path) -> str:
         for file in layout.book.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     ]
+    package = layout.root / "clcore"  # its docstrings are the reference page
     own = [layout.root / "_config.yml", layout.root / "_toc.yml", Path(__file__)]
     parts = [
         digest(pages, layout.book),
         digest(notebooks.glob("*.ipynb"), notebooks),
+        digest(package.rglob("*.py"), package),
         *(hashlib.sha256(file.read_bytes()).hexdigest() for file in own),
         *(version(name) for name in BUILDERS),
     ]

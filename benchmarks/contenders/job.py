@@ -57,20 +57,14 @@ def mnist() -> tuple[NDArray[np.uint8], ...]:
     return tuple(arrays)
 
 
-def report(
-    job: Callable[[], tuple[int, float]], warm_up: Callable[[], object] | None = None
-) -> None:
+def report(job: Callable[[], tuple[int, float]]) -> None:
     """Time a job and print its line.
 
     Parameters
     ----------
     job : callable
         Returns the training images seen, and the mean final accuracy.
-    warm_up : callable, optional
-        Run before the clock starts.
     """
-    if warm_up:
-        warm_up()
     began = time.perf_counter()
     images, accuracy = job()
     seconds = time.perf_counter() - began

@@ -4,9 +4,13 @@ from clcore.measures.accuracy import (
     average_accuracy,
     backward_transfer,
     forgetting,
+    forward_transfer,
+    minimum_accuracy,
+    stability_gap,
     task_accuracy,
+    worst_case_accuracy,
 )
-from clcore.measures.drift import drift
+from clcore.measures.drift import drift, relative_drift
 from clcore.measures.gradients import cosine, inner
 from clcore.measures.intervals import Interval, mean_interval, paired_difference
 
@@ -17,8 +21,13 @@ __all__ = [
     "cosine",
     "drift",
     "forgetting",
+    "forward_transfer",
     "inner",
     "mean_interval",
+    "minimum_accuracy",
     "paired_difference",
+    "relative_drift",
+    "stability_gap",
     "task_accuracy",
+    "worst_case_accuracy",
 ]

@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import subprocess
+import time
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +20,12 @@ from clcore.results.spec import Spec
 from clcore.training import Divergence, Outcome
 
 FORMAT = 1
+
+# What reading raises over content that is no record.
+_BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),
+)
 
 
 class Record(NamedTuple):
@@ -63,10 +71,8 @@ def record_path(spec: Spec, folder: str | Path | None = None) -> Path:
     return results_folder(folder) / f"{spec.identity()}.json"
 
 
-def write(
-    spec: Spec, outcome: Outcome, data: str, device: str, folder: str | Path | None = None
-) -> Path:
-    """Write the record of a run; a kill at any moment leaves the whole record or none.
+def as_text(spec: Spec, outcome: Outcome, data: str, device: str) -> str:
+    """Return the content of a record, with the provenance of the machine that this runs on.
 
     Parameters
     ----------
@@ -74,15 +80,7 @@ def write(
         Checksum of the data set.
     device : str
         Where it ran.
-
-    Raises
-    ------
-    InputError
-        If there is a record of this run already.
     """
-    path = record_path(spec, folder)
-    if path.exists():
-        raise InputError(f"record {str(path)!r} exists: delete it to run this again")
     content = {
         "format": FORMAT,
         "spec": _plain(spec),
@@ -104,14 +102,69 @@ def write(
             },
         },
     }
+    return _readable(_no_nan(content)) + "\n"
+
+
+def write(
+    spec: Spec, text: str, folder: str | Path | None = None, *, replace: bool = False
+) -> Path:
+    """Write the record of a run; a kill at any moment leaves the whole record or none.
+
+    A record that is there is kept, unless `replace`: of two processes that ran the same, the
+    first to finish counts. With `replace`, the old record stays until the new one is whole.
+
+    Parameters
+    ----------
+    text : str
+        See `as_text`.
+    """
+    path = record_path(spec, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(_readable(_no_nan(content)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    for left in path.parent.glob(f".{path.name}.*.part"):  # by a process that was killed
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink()
+    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            partial.replace(path)
+        else:
+            _rename_new(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
+
+
+def _rename_new(partial: Path, path: Path) -> None:
+    """Rename unless there is a `path`: a link, unlike a rename, fails then."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links; two who meet here wrote the same numbers
+        if not path.exists():
+            partial.replace(path)
+
+
+def outdated(record: Record, data: str | None) -> str:
+    """Return in what a record's code or data differ from those here; empty if in nothing.
+
+    Parameters
+    ----------
+    data : str or None
+        Checksum of the data set here; None where it is not here to be compared.
+    """
+    here = {"code": code_version(), "data": data}
+    there = record.provenance
+    return ", ".join(
+        f"{what} {there.get(what)} (here {value})"
+        for what, value in here.items()
+        if value is not None and there.get(what) != value
+    )
 
 
 def read(path: str | Path) -> Record:
@@ -127,6 +180,8 @@ def read(path: str | Path) -> Record:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
         accuracy, drift = (np.array(content[k], dtype=np.float64) for k in ("accuracy", "drift"))
+        if not isinstance(content["provenance"], dict):
+            raise TypeError("provenance is no table")
         replicas = len(content["spec"]["seeds"])
         if accuracy.ndim != 3 or accuracy.shape != (replicas, *accuracy.shape[1:2] * 2):
             raise ValueError(f"accuracy of shape {accuracy.shape} for {replicas} seeds")
@@ -139,7 +194,7 @@ def read(path: str | Path) -> Record:
             tuple(Divergence(**d) for d in content["divergences"]),
             content["provenance"],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _BROKEN as error:
         raise InputError(
             f"record {str(path)!r} cannot be read ({type(error).__name__}: {error}): restore it, "
             "or delete it and run it again"
@@ -169,6 +224,7 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
 def _commit() -> str | None:
     """Return the commit of the sources, marked if they differ from it; None outside of git."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]

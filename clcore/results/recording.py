@@ -1,12 +1,20 @@
 """Runs what a spec describes."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
-from clcore.results.record import Record, read, record_path, write
+from clcore.errors import InputError
+from clcore.results.record import Record, as_text, read, record_path, write
 from clcore.results.spec import Spec
-from clcore.streams import load
-from clcore.training import Outcome, train
+from clcore.streams import Dataset, load
+from clcore.training import Outcome, Run, train
+
+
+@lru_cache(maxsize=1)
+def _dataset(name: str, data: str | Path | None) -> Dataset:
+    """Load a data set; a process that has one run after the other reads it once."""
+    return load(name, data)
 
 
 def run(
@@ -25,7 +33,7 @@ def run(
     progress : callable, optional
         See `train`.
     """
-    dataset = load(spec.dataset, data)
+    dataset = _dataset(spec.dataset, data)
     streams = spec.streams(dataset)
     outcome = train(
         streams,
@@ -37,6 +45,29 @@ def run(
         progress=progress,
     )
     return outcome, dataset.checksum
+
+
+def check_begin(spec: Spec, data: str | Path | None = None) -> None:
+    """Check that a spec fits its data set and itself: its first task arrives, nothing trains.
+
+    Raises
+    ------
+    InputError
+        If the data set is not here, or stream, network and strategy do not fit it or each other.
+    """
+    dataset = _dataset(spec.dataset, data)
+    streams = spec.streams(dataset)[:1]
+    begun = Run(streams, spec.build_network(dataset, streams[0]), spec.seeds[:1], dataset)
+    begun.arrive(0)
+    spec.build_strategy().begin(begun)
+
+
+def data_version(name: str, data: str | Path | None = None) -> str | None:
+    """Return the checksum of a data set here; None if it is not here."""
+    try:
+        return _dataset(name, data).checksum
+    except InputError:
+        return None
 
 
 def recorded(
@@ -51,5 +82,5 @@ def recorded(
     path = record_path(spec, folder)
     if not path.exists():
         outcome, checksum = run(spec, device=device, data=data, progress=progress)
-        write(spec, outcome, checksum, device, folder)
+        write(spec, as_text(spec, outcome, checksum, device), folder)
     return read(path)

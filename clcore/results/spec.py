@@ -1,18 +1,19 @@
 """What a run is: a small description that is checked before anything trains."""
 
 import hashlib
-import inspect
 import itertools
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clcore.errors import InputError, known
+from clcore.errors import InputError
 from clcore.networks import MLP, Network, ResNet18
+from clcore.results.checks import check_keys, check_name, check_options
 from clcore.strategies import STRATEGIES, Strategy
 from clcore.streams import READERS, Dataset, Stream, permuted, split
 from clcore.training import Budget
@@ -22,13 +23,15 @@ Table = dict[str, Any]
 STREAMS: dict[str, Callable[..., Stream]] = {"permuted": permuted, "split": split}
 
 
-def _mlp(dataset: Dataset, stream: Stream, hidden: list[int]) -> Network:
+def _mlp(
+    dataset: Dataset, stream: Stream, hidden: list[int], dropout: float = 0.0, bf16: bool = False
+) -> Network:
     pixels = dataset.train_images[0].numel()
-    return MLP(pixels, hidden, stream.outputs, stream.heads)
+    return MLP(pixels, hidden, stream.outputs, stream.heads, dropout=dropout, bf16=bf16)
 
 
-def _resnet18(dataset: Dataset, stream: Stream, width: int = 64) -> Network:
-    return ResNet18(dataset.shape[0], stream.outputs, stream.heads, width)
+def _resnet18(dataset: Dataset, stream: Stream, width: int = 64, bf16: bool = False) -> Network:
+    return ResNet18(dataset.shape[0], stream.outputs, stream.heads, width, bf16=bf16)
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {"mlp": _mlp, "resnet18": _resnet18}
@@ -67,17 +70,26 @@ class Spec:
     holdout: float = 0.0
 
     def __post_init__(self) -> None:
-        known("dataset", self.dataset, READERS)
+        check_name("dataset", self.dataset, READERS)
         _options("stream", self.stream, STREAMS, ("dataset", "seed", "holdout"))
         _options("network", self.network, NETWORKS, ("dataset", "stream"))
         _options("strategy", self.strategy, STRATEGIES, ())
-        whole = all(isinstance(seed, int) and seed >= 0 for seed in self.seeds)
+        check_options("budget", self.budget._asdict(), Budget)
+        _check_ranges(self.budget, len(self.seeds))
+        whole = all(type(seed) is int and seed >= 0 for seed in self.seeds)
         if not whole or not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds {list(self.seeds)}: give different whole numbers from 0 on")
+        if type(self.holdout) not in (int, float) or not 0 <= self.holdout < 1:
+            raise InputError(f"holdout {self.holdout!r}: give a fraction from 0 to below 1")
 
     def identity(self) -> str:
-        """Return what the run is called: its parts, and a hash of the whole description."""
-        whole = json.dumps(asdict(self) | {"budget": self.budget._asdict()}, sort_keys=True)
+        """Return what the run is called: its parts, and a hash of the whole description.
+
+        A part of the budget at its default is left out, so that a new one changes no name.
+        """
+        defaults = Budget._field_defaults
+        budget = {k: v for k, v in self.budget._asdict().items() if v != defaults.get(k)}
+        whole = json.dumps(asdict(self) | {"budget": budget}, sort_keys=True)
         digest = hashlib.sha256(whole.encode()).hexdigest()[:10]
         parts = (self.stream["name"], self.dataset, self.network["name"], self.strategy["name"])
         return "-".join((*parts, digest))
@@ -136,11 +148,13 @@ def read_grid(path: str | Path) -> Grid:
 def parse_grid(content: Table) -> Grid:
     """Return the runs that the content of a grid file describes; see `read_grid`."""
     fields = {f.name: f.default is MISSING for f in dataclass_fields(Spec)} | {"search": False}
-    _check_keys("grid", content, fields)
+    check_keys("grid", content, fields)
     search = content.get("search")
     if search is not None:
-        _check_keys("search", search, dict.fromkeys(("learning_rate", "seeds", "holdout"), True))
-        if not isinstance(search["learning_rate"], list) or not search["holdout"]:
+        _check_table("search", search)
+        check_keys("search", search, dict.fromkeys(("learning_rate", "seeds", "holdout"), True))
+        rates = search["learning_rate"]
+        if not isinstance(rates, list) or not rates or not search["holdout"]:
             raise InputError(
                 "search needs a list of learning_rate to choose from, and a holdout above 0: "
                 "hyperparameters are chosen on held-out training images"
@@ -150,8 +164,7 @@ def parse_grid(content: Table) -> Grid:
     reported, searched = [], []
     for tables_of_setting in itertools.product(*axes):
         for name, table in zip(tables, tables_of_setting, strict=True):
-            if not isinstance(table, dict):
-                raise InputError(f"{name} {table!r}: expected a table, such as [{name}]")
+            _check_table(name, table)
         stream, network, strategy, budget = tables_of_setting
         rates = [{"learning_rate": rate} for rate in search["learning_rate"]] if search else [{}]
         budgets = [_budget(budget | rate) for rate in rates]
@@ -159,6 +172,13 @@ def parse_grid(content: Table) -> Grid:
         reported.append(tuple(_spec(*setting, b, content) for b in budgets))
         if search:
             searched.append(tuple(_spec(*setting, b, search) for b in budgets))
+    names = Counter(spec.identity() for setting in reported + searched for spec in setting)
+    if not names or max(names.values()) > 1:
+        twice = [name for name, count in names.items() if count > 1]
+        what = f"{twice[0]} twice" if twice else "no run"
+        raise InputError(
+            f"grid that describes {what}: give each table one alternative or more, each once"
+        )
     return Grid(tuple(reported), tuple(searched))
 
 
@@ -171,8 +191,28 @@ def _spec(
 
 
 def _budget(table: Table) -> Budget:
-    _check_keys("budget", table, _required(Budget))
+    check_options("budget", table, Budget)
     return Budget(**table)
+
+
+def _check_ranges(budget: Budget, seeds: int) -> None:
+    if budget.epochs < 1 or budget.batch < 1:
+        raise InputError(
+            f"budget of {budget.epochs} epochs and batch {budget.batch}: each must be at least 1"
+        )
+    if not 0 <= budget.momentum < 1:
+        raise InputError(f"momentum {budget.momentum} is not in [0, 1)")
+    given = budget.learning_rate
+    rates = [given] * seeds if isinstance(given, int | float) else list(given)
+    if len(rates) != seeds or any(rate <= 0 for rate in rates):
+        raise InputError(
+            f"learning_rate {given} for {seeds} seeds: give a number above 0, or one a seed"
+        )
+
+
+def _check_table(name: str, value: object) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"{name} {value!r}: expected a table, such as [{name}]")
 
 
 def _rest(table: Table) -> Table:
@@ -180,24 +220,8 @@ def _rest(table: Table) -> Table:
 
 
 def _options(kind: str, table: Table, makers: Mapping[str, Any], given: tuple[str, ...]) -> None:
-    """Check a table's name and the keys of its options against what it describes."""
+    """Check a table's name and its options against what it describes."""
     if "name" not in table:
         raise InputError(f"{kind} {table}: add its name, one of {', '.join(sorted(makers))}")
-    required = _required(makers[known(kind, table["name"], makers)])
-    options = {key: needed for key, needed in required.items() if key not in given}
-    _check_keys(f"{kind} {table['name']!r}", _rest(table), options)
-
-
-def _required(maker: Callable[..., Any]) -> dict[str, bool]:
-    """Return the options of a function or class, and whether each must be given."""
-    parameters = inspect.signature(maker).parameters
-    return {name: p.default is p.empty for name, p in parameters.items()}
-
-
-def _check_keys(what: str, table: Mapping[str, Any], options: Mapping[str, bool]) -> None:
-    """Check that a table has the keys that are needed (True in `options`), and no unknown one."""
-    for key in table:
-        known(f"option of {what}", key, options)
-    missing = [name for name, needed in options.items() if needed and name not in table]
-    if missing:
-        raise InputError(f"{what} without {', '.join(missing)}: add what is missing")
+    maker = makers[check_name(kind, table["name"], makers)]
+    check_options(f"{kind} {table['name']!r}", _rest(table), maker, given)

@@ -3,11 +3,13 @@
 from clcore.training.batches import Batch, Samples, View, samples, training_batches
 from clcore.training.loss import cross_entropy
 from clcore.training.observers import (
+    ForwardAccuracy,
     FunctionDrift,
     GradientCosines,
     MagnitudeCurve,
     Moment,
     Observer,
+    RelativeDrift,
     Trajectory,
 )
 from clcore.training.run import Run
@@ -17,12 +19,14 @@ __all__ = [
     "Batch",
     "Budget",
     "Divergence",
+    "ForwardAccuracy",
     "FunctionDrift",
     "GradientCosines",
     "MagnitudeCurve",
     "Moment",
     "Observer",
     "Outcome",
+    "RelativeDrift",
     "Run",
     "Samples",
     "Trajectory",

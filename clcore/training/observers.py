@@ -4,6 +4,7 @@ An observer looks at a run through a `Moment`, after steps or after a task, and 
 values, (R, …); `train` stacks them over the tasks.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,9 +12,9 @@ import torch
 from torch import Tensor
 
 from clcore.errors import InputError
-from clcore.measures.drift import drift
-from clcore.measures.gradients import cosine
-from clcore.networks import Network, Parameters, block_of, path
+from clcore.measures.drift import drift, relative_drift
+from clcore.measures.gradients import cosine, inner
+from clcore.networks import Network, Parameters, block_of, is_statistic, path
 
 
 class Moment(Protocol):
@@ -62,10 +63,10 @@ Values = dict[str, Tensor]
 
 
 class Observer:
-    """Watches nothing; observers say what they watch."""
+    """Watches nothing; observers say what they watch. Each run takes new ones."""
 
     every = 0
-    """Steps between two calls of `after_step`; 0: never."""
+    """Steps between two calls of `after_step`, or 0 for never."""
 
     def after_step(self, moment: Moment) -> None:
         """Look at the replicas in the middle of a task."""
@@ -78,77 +79,138 @@ class Observer:
 class MagnitudeCurve(Observer):
     """The accuracy of every seen task at θ̂ + γ Δ, along γ: how far the update should have gone.
 
-    Gives `magnitude_curve`, (R, gains, tasks), NaN for tasks not seen, and `best_gain`, (R,): the
-    gain with the highest mean accuracy over the seen tasks, the smallest of equals. It costs
-    evaluations alone, and it looks at images of old tasks.
+    θ̂ is where the replicas stood when the task arrived, Δ the update that its training made.
+    Gives `magnitude_curve`, (R, gains, tasks), in [0, 1], NaN for tasks not seen, and
+    `best_gain`, (R,): the gain with the highest mean accuracy over the seen tasks, the smallest
+    of equals. It costs evaluations alone, and it looks at images of old tasks: it judges.
+
+    Running statistics move along, but never past their ends: a variance must stay positive.
 
     Parameters
     ----------
     gains : sequence of float
-        Where to judge, ascending; 0 is before the task, 1 is after it.
+        Where to judge, at least two, ascending from 0 on; 0 is before the task, 1 after it.
+
+    Raises
+    ------
+    InputError
+        If the gains are fewer, negative, not finite or not ascending.
     """
 
     def __init__(self, gains: Sequence[float]) -> None:
-        if len(gains) < 2 or list(gains) != sorted(set(gains)):
-            raise InputError(f"gains {list(gains)}: give at least two, ascending")
-        self.gains = tuple(gains)
+        found = [float(gain) for gain in gains]
+        usable = all(math.isfinite(gain) and gain >= 0 for gain in found)
+        if len(found) < 2 or not usable or found != sorted(set(found)):
+            raise InputError(f"gains {found}: give at least two, ascending, from 0 on")
+        self.gains = tuple(found)
 
     def after_task(self, moment: Moment) -> Values:
         """Judge along the update."""
         seen = moment.task + 1
-        curve = torch.full((moment.replicas, len(self.gains), moment.tasks), torch.nan).double()
+        curve = _blank(moment.replicas, len(self.gains), moment.tasks)
         for g, gain in enumerate(self.gains):
-            state = {n: torch.lerp(moment.before[n], p, gain) for n, p in moment.parameters.items()}
+            state = _moved(moment.before, moment.parameters, gain)
             for i in range(seen):
                 curve[:, g, i] = moment.accuracy(state, i)
-        best = curve[:, :, :seen].mean(2).argmax(1)
-        return {"magnitude_curve": curve, "best_gain": torch.tensor(self.gains)[best].double()}
+        # Equal means must stay equal whatever the order in which their tasks are summed.
+        best = curve[:, :, :seen].mean(2).round(decimals=12).argmax(1)
+        return {
+            "magnitude_curve": curve,
+            "best_gain": torch.tensor(self.gains, dtype=torch.float64)[best],
+        }
+
+
+def _moved(before: Parameters, after: Parameters, gain: float) -> Parameters:
+    """Return before + gain · (after − before); exact at gains 0 and 1."""
+    return {
+        n: torch.lerp(before[n], p, min(gain, 1.0) if is_statistic(n) else gain)
+        for n, p in after.items()
+    }
+
+
+class RelativeDrift(Observer):
+    """How far each block moved, for its size.
+
+    Gives `relative_drift`, (R, blocks of the path): ‖θ̂_k − θ̂_{k−1}‖ / ‖θ̂_{k−1}‖ of each block.
+    """
+
+    def after_task(self, moment: Moment) -> Values:
+        """Compare with where the replicas stood when the task arrived."""
+        blocks = path(moment.network, moment.head)
+        return {"relative_drift": relative_drift(moment.before, moment.parameters, blocks)}
 
 
 class FunctionDrift(Observer):
-    """How far the outputs on each seen task moved by a task's update.
+    """How far the outputs on each earlier task moved by a task's update.
 
-    Gives `function_drift`, (R, tasks): the mean total variation distance, in [0, 1], between the
-    class probabilities before and after the update; NaN for tasks not seen before.
+    Gives `function_drift`, (R, tasks): the mean over judged images of the total variation
+    distance ½ Σ_c |p_c − q_c|, in [0, 1], between the class probabilities before and after the
+    update; NaN for tasks not seen before.
     """
 
     def after_task(self, moment: Moment) -> Values:
         """Compare the outputs on the judged images of the earlier tasks."""
-        moved = torch.full((moment.replicas, moment.tasks), torch.nan).double()
+        moved = _blank(moment.replicas, moment.tasks)
         for i in range(moment.task):
             change = moment.outputs(moment.parameters, i) - moment.outputs(moment.before, i)
-            moved[:, i] = change.abs().sum(2).mean(1).cpu() / 2
+            moved[:, i] = change.double().abs().sum(2).nanmean(1).cpu() / 2
         return {"function_drift": moved}
 
 
 class GradientCosines(Observer):
-    """The angles between the gradients of all seen tasks, where the model stands after each.
+    """The angles between the gradients of all seen tasks, at the point where a task arrives.
 
-    Gives `gradient_cosines`, (R, blocks of the body, tasks, tasks), NaN for tasks not seen.
+    All gradients, that of the arriving task among them, are of training losses at θ̂_{k−1}: what
+    the law for the best gain compares. The blocks are those that all tasks share: the body, and
+    the head if there is only one. Gives `gradient_cosines`, (R, blocks, tasks, tasks), in
+    [−1, 1], and `gradient_norms`, (R, blocks, tasks); NaN for tasks not seen.
     """
 
     def after_task(self, moment: Moment) -> Values:
-        """Take the gradient of every seen task at the current parameters."""
-        body, seen = moment.network.body, moment.task + 1
-        found = [moment.gradient(moment.parameters, i) for i in range(seen)]
-        cosines = torch.full(
-            (moment.replicas, len(body), moment.tasks, moment.tasks), torch.nan
-        ).double()
-        for b, block in enumerate(body):
+        """Take the gradient of every seen task at the parameters before the update."""
+        network, seen = moment.network, moment.task + 1
+        blocks = path(network, 0) if network.heads == 1 else network.body
+        found = [moment.gradient(moment.before, i) for i in range(seen)]
+        cosines = _blank(moment.replicas, len(blocks), moment.tasks, moment.tasks)
+        norms = _blank(moment.replicas, len(blocks), moment.tasks)
+        for b, block in enumerate(blocks):
             parts = [{n: g for n, g in one.items() if block_of(n) == block} for one in found]
             for i in range(seen):
-                for j in range(seen):
-                    cosines[:, b, i, j] = cosine(parts[i], parts[j]).cpu()
-        return {"gradient_cosines": cosines}
+                norms[:, b, i] = inner(parts[i], parts[i]).sqrt().cpu()
+                for j in range(i + 1):
+                    product = cosine(parts[i], parts[j]).cpu()
+                    cosines[:, b, i, j] = cosines[:, b, j, i] = product
+        return {"gradient_cosines": cosines, "gradient_norms": norms}
+
+
+class ForwardAccuracy(Observer):
+    """What is already known of a task before it is trained: the two sides of forward transfer.
+
+    Gives `arrival_accuracy`, (R,): the accuracy on the task just before its training, a[k−1, k];
+    and `initial_accuracy`, (R,): that of the network as it was initialized. A head of the task's
+    own is untrained in both.
+    """
+
+    def __init__(self) -> None:
+        self._initial: Parameters = {}
+
+    def after_task(self, moment: Moment) -> Values:
+        """Judge the task where the replicas stood before it, and where they began."""
+        if moment.task == 0:
+            self._initial = moment.before
+        return {
+            "arrival_accuracy": moment.accuracy(moment.before, moment.task),
+            "initial_accuracy": moment.accuracy(self._initial, moment.task),
+        }
 
 
 class Trajectory(Observer):
     """What happens within a task: the length of the update so far, and the accuracies.
 
     Gives `update_norm`, (R, points, blocks): distance of each block of the path from where it
-    stood when the task arrived; and `worst_accuracy`, (R, tasks): the lowest accuracy on each
-    earlier task at any point, whose gap to the accuracy afterwards is the stability gap (De
-    Lange et al., 2023); NaN for tasks not seen before.
+    stood when the task arrived; and `accuracy_within`, (R, points, tasks): the accuracy on each
+    seen task, the one in training among them; NaN for tasks not seen. Point p is after step
+    (p + 1) · `every`. `measures.stability_gap` and `worst_case_accuracy` summarize it.
 
     Parameters
     ----------
@@ -156,6 +218,11 @@ class Trajectory(Observer):
         Steps between two points.
     points : int
         How many points to keep of a task, the first ones; a shorter task leaves NaN.
+
+    Raises
+    ------
+    InputError
+        If one of them is below 1.
     """
 
     def __init__(self, every: int, points: int) -> None:
@@ -163,26 +230,28 @@ class Trajectory(Observer):
             raise InputError(f"every {every} steps, {points} points: both must be at least 1")
         self.every, self.points = every, points
         self._norms: list[Tensor] = []
-        self._worst: Tensor | None = None
+        self._scores: list[Tensor] = []
 
     def after_step(self, moment: Moment) -> None:
-        """Measure the update so far, and judge the earlier tasks."""
-        if len(self._norms) < self.points:
-            blocks = path(moment.network, moment.head)
-            self._norms.append(drift(moment.before, moment.parameters, blocks))
-        if moment.task:
-            scores = [moment.accuracy(moment.parameters, i) for i in range(moment.task)]
-            now = torch.stack(scores, 1)
-            self._worst = now if self._worst is None else torch.minimum(self._worst, now)
+        """Measure the update so far, and judge the seen tasks."""
+        if len(self._norms) == self.points:
+            return
+        self._norms.append(
+            drift(moment.before, moment.parameters, path(moment.network, moment.head))
+        )
+        scores = [moment.accuracy(moment.parameters, i) for i in range(moment.task + 1)]
+        self._scores.append(torch.stack(scores, 1))
 
     def after_task(self, moment: Moment) -> Values:
         """Return the points of the task, and begin anew."""
-        self.after_step(moment)
-        replicas, blocks = self._norms[0].shape
-        norms = torch.full((replicas, self.points, blocks), torch.nan).double()
-        norms[:, : len(self._norms)] = torch.stack(self._norms, 1)
-        worst = torch.full((replicas, moment.tasks), torch.nan).double()
-        if self._worst is not None:
-            worst[:, : moment.task] = self._worst
-        self._norms, self._worst = [], None
-        return {"update_norm": norms, "worst_accuracy": worst}
+        norms = _blank(moment.replicas, self.points, len(path(moment.network, moment.head)))
+        scores = _blank(moment.replicas, self.points, moment.tasks)
+        for p, (lengths, judged) in enumerate(zip(self._norms, self._scores, strict=True)):
+            norms[:, p] = lengths
+            scores[:, p, : moment.task + 1] = judged
+        self._norms, self._scores = [], []
+        return {"update_norm": norms, "accuracy_within": scores}
+
+
+def _blank(*shape: int) -> Tensor:
+    return torch.full(shape, torch.nan, dtype=torch.float64)

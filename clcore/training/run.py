@@ -117,11 +117,16 @@ class Run:
         return (right / counts).cpu()
 
     def outputs(self, parameters: Parameters, task: int) -> Tensor:
-        """Return class probabilities on the first judged images of a task, (R, n, outputs)."""
+        """Return class probabilities on the first judged images of a task, (R, n, outputs).
+
+        NaN where a replica has fewer images than others.
+        """
         of, view = self._judged(task)
-        rows = of.rows[:, : min(EVALUATION_BATCH, *of.counts)]
+        rows = of.rows[:, :EVALUATION_BATCH]
         logits, _ = self.network.forward(parameters, view.show(rows), self._head(task))
-        return logits.softmax(2)
+        places = torch.arange(rows.shape[1], device=rows.device)
+        counts = torch.tensor(of.counts, device=rows.device)
+        return logits.softmax(2).masked_fill((places >= counts[:, None])[..., None], torch.nan)
 
     def _judged(self, task: int) -> tuple[Samples, View]:
         images, labels = judged_on(self._streams[0]._replace(dataset=self._dataset))

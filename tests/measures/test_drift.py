@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from clcore.measures import drift
+from clcore.measures import drift, relative_drift
 from clcore.networks import ResNet18, path
 
 
@@ -45,3 +45,22 @@ def test_tiny_moves_of_large_values_are_not_lost() -> None:
     before = {"a.weight": torch.full((1, 4), 1.0)}
     after = {"a.weight": torch.full((1, 4), 1.0 + 2.0**-23)}  # the next float32
     assert drift(before, after, ("a",)).item() == 2 * 2.0**-23
+
+
+def test_relative_drift_by_hand() -> None:
+    # Block a: (3, 4), 5 long, moves by (0, 10): 2. Block b stood at zero: moved, and stayed.
+    before = {
+        "a.weight": torch.tensor([[3.0], [3.0]]),
+        "a.bias": torch.tensor([[4.0], [4.0]]),
+        "a.mean": torch.full((2, 1), 7.0),
+        "b.bias": torch.zeros(2, 1),
+    }
+    after = {
+        "a.weight": torch.tensor([[3.0], [3.0]]),
+        "a.bias": torch.tensor([[14.0], [4.0]]),
+        "a.mean": torch.full((2, 1), 9.0),
+        "b.bias": torch.tensor([[1.0], [0.0]]),
+    }
+    found = relative_drift(before, after, ("a", "b"))
+    assert found.dtype == torch.float64
+    assert found.tolist() == [[2.0, float("inf")], [0.0, 0.0]]

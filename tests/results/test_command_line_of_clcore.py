@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -25,35 +26,112 @@ def grid(tmp_path):
     return path
 
 
-def test_run_report_and_run_again(grid, tmp_path, capsys):
-    folder = ["--results", str(tmp_path / "records")]
-    assert main(["report", str(grid), *folder]) == 1
-    assert "not recorded" in capsys.readouterr().out
-    assert main(["run", str(grid), *folder]) == 0
-    assert "report: 2 runs, 0 recorded" in capsys.readouterr().out
-    assert main(["run", str(grid), *folder]) == 0
-    assert "report: 2 runs, 2 recorded" in capsys.readouterr().out
-    assert main(["report", str(grid), *folder]) == 0
-    rows = capsys.readouterr().out.splitlines()
+@pytest.fixture
+def run(grid, tmp_path):
+    def run(*options):
+        folder = ["--results", str(tmp_path / "records")]
+        return main(["run", str(grid), *folder, "--workers", "1", *options])
+
+    return run
+
+
+@pytest.fixture
+def report(grid, tmp_path, capsys):
+    def report():
+        capsys.readouterr()
+        code = main(["report", str(grid), "--results", str(tmp_path / "records")])
+        return code, capsys.readouterr().out
+
+    return report
+
+
+def test_run_report_and_run_again(run, report, capsys):
+    code, text = report()
+    assert code == 1
+    assert "not recorded" in text
+    assert run() == 0
+    printed = capsys.readouterr()
+    assert "report: 2 runs, 0 recorded" in printed.out
+    assert "100%" in printed.err
+    assert "2.0/2 runs" in printed.err
+    assert run() == 0
+    again = capsys.readouterr()
+    assert "report: 2 runs, 2 recorded" in again.out
+    assert again.err == ""
+    code, table = report()
+    assert code == 0
+    assert printed.out.endswith(table)  # the summary of a run is the report
+    rows = table.splitlines()
     assert len(rows) == 3
     assert "permuted-digits-mlp-frozen" in rows[2]
     assert "±" in rows[2]
 
 
-def test_divergence_has_its_exit_code_and_message(grid, tmp_path, capsys):
+def test_one_seed_has_no_interval(run, report, grid):
+    grid.write_text(grid.read_text().replace("[0, 1]", "[0]"))
+    assert run() == 0
+    assert "±" not in report()[1].splitlines()[1]
+
+
+def test_a_rate_for_each_seed(run, report, grid):
+    grid.write_text(grid.read_text().replace("rate = 0.1", "rate = [0.1, 0.2]"))
+    assert run() == 0
+    assert "  each " in report()[1]
+
+
+def test_divergence_has_its_exit_code_and_message(run, report, grid, capsys):
     grid.write_text(GRID.replace("RATE", "1e30"))
-    assert main(["run", str(grid), "--results", str(tmp_path)]) == 1
-    assert "replica 0 diverged" in "".join(capsys.readouterr())
-    assert main(["report", str(grid), "--results", str(tmp_path)]) == 0
-    assert "replica 0 diverged" in capsys.readouterr().out
+    assert run() == 1
+    assert "replica 0 diverged" in capsys.readouterr().err
+    code, table = report()
+    assert code == 0
+    assert "replica 0 diverged" in table
 
 
-def test_bad_input_exits_with_2_before_any_work(grid, tmp_path, capsys):
+def test_bad_input_exits_with_2_before_any_work(run, grid, tmp_path, capsys):
+    def refused(*options):
+        assert run(*options) == 2
+        assert not (tmp_path / "records").exists()
+        return capsys.readouterr().err
+
+    assert "unknown device 'gpu'" in refused("--device", "gpu")
+    assert "give at least 1" in refused("--workers", "0")
+    grid.write_text(grid.read_text() + "modules = 3")  # the last run of two
+    assert "3 trained modules" in refused()
     assert main(["run", str(tmp_path / "none.toml")]) == 2
     assert "none.toml" in capsys.readouterr().err
-    assert main(["run", str(grid), "--device", "gpu", "--results", str(tmp_path / "r")]) == 2
-    assert "unknown device 'gpu'" in capsys.readouterr().err
-    assert not (tmp_path / "r").exists()
+
+
+def test_an_unreachable_scheduler_is_said_in_a_line(grid, tmp_path, capsys, monkeypatch):
+    command = ["run", str(grid), "--results", str(tmp_path / "records"), "--scheduler"]
+    assert main([*command, "nowhere://x"]) == 2
+    assert "scheduler 'nowhere://x' cannot be reached" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main([*command, "tcp://127.0.0.1:1"]) == 2
+    assert "pip install 'clcore[distributed]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["code", "data"])
+def test_records_of_another_version_are_flagged_and_run_again_on_request(
+    run, report, tmp_path, capsys, what
+):
+    assert run() == 0
+    new, *_ = sorted((tmp_path / "records").iterdir())
+    text = new.read_text()
+    there = json.loads(text)["provenance"][what]
+    old = text.replace(there, "0123456789abcdef").replace("[0.", "[0.0")  # other numbers, too
+    new.write_text(old)
+    _, table = report()
+    assert [line.endswith("*") for line in table.splitlines()].count(True) == 1
+    assert f"* of another version: {what} 0123456789abcdef (here {there})" in table
+    assert run() == 0
+    assert "1 records of another code or data version, kept" in capsys.readouterr().out
+    assert new.read_text() == old
+    assert run("--refresh") == 0
+    fresh, was = json.loads(new.read_text()), json.loads(text)
+    assert fresh.pop("provenance")[what] == was.pop("provenance")[what]
+    assert fresh == was
+    assert "*" not in report()[1]
 
 
 def test_data_says_what_is_here_and_what_to_do(tmp_path, capsys):
@@ -63,7 +141,8 @@ def test_data_says_what_is_here_and_what_to_do(tmp_path, capsys):
     assert "download=True" in rows[1]
 
 
-def test_help_has_examples():
+def test_help_has_examples_and_exit_codes():
     command = [sys.executable, "-m", "clcore", "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "clcore run results/mnist.toml --device cuda" in text
+    assert "130  stopped with Ctrl-C" in text

@@ -3,13 +3,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from clcore.errors import InputError
-from clcore.results import chosen, parse_grid, read, recorded, records, run, write
+from clcore.results import (
+    as_text,
+    chosen,
+    code_version,
+    outdated,
+    parse_grid,
+    read,
+    record_path,
+    recorded,
+    records,
+    run,
+    write,
+)
 
 GRID = {
     "dataset": "digits",
@@ -28,7 +39,7 @@ def first(grid):
 def test_what_is_read_is_what_was_measured(tmp_path):
     spec = first(GRID)
     outcome, checksum = run(spec)
-    record = read(write(spec, outcome, checksum, "cpu", tmp_path))
+    record = read(write(spec, as_text(spec, outcome, checksum, "cpu"), tmp_path))
     np.testing.assert_array_equal(record.accuracy, outcome.accuracy)
     np.testing.assert_allclose(record.drift, outcome.drift, atol=1e-6)
     np.testing.assert_allclose(record.notes["similarity"], outcome.notes["similarity"], atol=1e-6)
@@ -43,8 +54,52 @@ def test_a_record_is_reused_and_never_overwritten(tmp_path, monkeypatch):
     before = recorded(spec, folder=tmp_path)
     monkeypatch.setattr("clcore.results.recording.train", None)  # training again would fail
     assert recorded(spec, folder=tmp_path).provenance == before.provenance
-    with pytest.raises(InputError, match="exists: delete it"):
-        write(spec, None, "", "cpu", tmp_path)
+    write(spec, "another", tmp_path)
+    assert recorded(spec, folder=tmp_path).provenance == before.provenance
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
+def test_an_old_record_stays_until_the_new_one_is_whole(tmp_path, monkeypatch, step):
+    spec = first(GRID)
+    path = write(spec, "old", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, lambda *_: 1 / 0)  # the disk is full
+        with pytest.raises(ZeroDivisionError):
+            write(spec, "new", tmp_path, replace=True)
+    assert path.read_text() == "old"
+    write(spec, "new", tmp_path, replace=True)
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+    def refuse(self, target):
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refuse)
+    for text in ("first", "second"):
+        assert write(first(GRID), text, tmp_path).read_text() == "first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    path = record_path(first(GRID), tmp_path)
+    old, young = (tmp_path / f".{path.name}.{number}.part" for number in (1, 2))
+    for left in (old, young):
+        left.touch()
+    os.utime(old, (0, 0))
+    write(first(GRID), "whole", tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, young])
+
+
+def test_records_of_other_code_or_data_are_told(tmp_path):
+    record = recorded(first(GRID), folder=tmp_path)
+    data = record.provenance["data"]
+    assert outdated(record, data) == outdated(record, None) == ""
+    assert outdated(record, "0123") == f"data {data} (here 0123)"
+    other = record._replace(provenance=record.provenance | {"code": "4567"})
+    assert outdated(other, data) == f"code 4567 (here {code_version()})"
 
 
 def test_diverged_replicas_are_recorded(tmp_path):
@@ -66,6 +121,7 @@ def test_diverged_replicas_are_recorded(tmp_path):
         lambda text: text.replace('"accuracy"', '"acuracy"'),
         lambda text: text.replace('"seeds": [0, 1]', '"seeds": [0]'),
         lambda text: text.replace("null", '"x"', 1),
+        lambda text: json.dumps(json.loads(text) | {"provenance": []}),
     ],
 )
 def test_damaged_records_are_named(tmp_path, damage):
@@ -78,28 +134,24 @@ def test_damaged_records_are_named(tmp_path, damage):
 
 
 def test_a_kill_leaves_a_whole_record_or_none(tmp_path):
-    # The child writes one record after the other; it dies at an arbitrary moment.
+    # The child writes one record after the other; it dies while it writes the fourth.
     script = (
         "import sys; from pathlib import Path\n"
-        "from clcore.results import parse_grid, run, write\n"
-        "import json; grid = json.loads(sys.argv[1])\n"
-        "outcome, checksum = run(parse_grid(grid).reported[0][0]); print('go', flush=True)\n"
-        "for seed in range(100000):\n"
+        "from clcore.results import as_text, parse_grid, run, write\n"
+        "import json, os, signal; grid = json.loads(sys.argv[1])\n"
+        "outcome, checksum = run(parse_grid(grid).reported[0][0]);\n"
+        "for seed in range(4):\n"
+        "    if seed == 3: os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    spec = parse_grid(grid | {'seeds': [seed, seed + 1]}).reported[0][0]\n"
-        "    write(spec, outcome, checksum, 'cpu', Path(sys.argv[2]))\n"
+        "    write(spec, as_text(spec, outcome, checksum, 'cpu'), Path(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", script, json.dumps(GRID), str(tmp_path)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    child.stdout.readline()
-    time.sleep(0.3)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    records = list(tmp_path.glob("*.json"))
-    assert records
-    for path in records:
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    written = list(tmp_path.glob("*.json"))
+    assert len(written) == 3
+    for path in written:
         assert read(path).accuracy.shape == (2, 2, 2)
+    assert len(list(tmp_path.glob(".*.part"))) == 1
 
 
 def test_the_rate_is_chosen_on_held_out_images(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from clcore.errors import InputError
-from clcore.results import Spec, parse_grid, read_grid
+from clcore.results import Spec, check_begin, parse_grid, read_grid
 from clcore.streams import load
 from clcore.training import Budget
 
@@ -93,12 +93,49 @@ def test_a_spec_builds_what_it_names():
         ({"sedes": [1]}, "did you mean 'seeds'"),
         ({"search": {"seeds": [1], "holdout": 0.1}}, "search without learning_rate"),
         ({"search": {"seeds": [1], "learning_rate": [1], "holdout": 0}}, "a holdout above 0"),
+        ({"seeds": [True]}, "different whole numbers"),
+        ({"holdout": 1.0}, "from 0 to below 1"),
+        ({"holdout": "0.1"}, "from 0 to below 1"),
+        ({"stream": {"name": "permuted", "fractions": 1}}, "expected a list, each a finite"),
+        ({"stream": {"name": "split", "tasks": 2.5}}, "tasks = 2.5: expected a whole number"),
+        ({"network": {"name": "mlp", "hidden": [True]}}, "each a whole number"),
+        ({"strategy": {"name": "hybrid", "few": "1"}}, "few = '1': expected a whole number"),
+        ({"strategy": {"name": "hybrid", "metric": "cosine"}}, "no file can give"),
+        ({"strategy": {"name": ["hybrid"]}}, "unknown strategy"),
+        ({"strategy": []}, "describes no run"),
+        ({"strategy": [{"name": "frozen"}, {"name": "frozen"}]}, "frozen-.* twice"),
+        ({"budget": GRID["budget"] | {"learning_rate": "0.1"}}, "learning_rate = '0.1'"),
+        ({"budget": GRID["budget"] | {"learning_rate": float("nan")}}, "a finite number"),
+        ({"budget": GRID["budget"] | {"learning_rate": 10**400}}, "a finite number"),
+        ({"budget": GRID["budget"] | {"learning_rate": -1}}, "a number above 0"),
+        ({"budget": GRID["budget"] | {"learning_rate": [0.1]}}, "for 2 seeds"),
+        ({"budget": GRID["budget"] | {"epochs": 0}}, "each must be at least 1"),
+        ({"budget": GRID["budget"] | {"batch": 0}}, "each must be at least 1"),
+        ({"budget": GRID["budget"] | {"momentum": 1.0}}, r"not in \[0, 1\)"),
+        ({"search": 3}, "expected a table"),
+        ({"search": {"seeds": [1], "learning_rate": [], "holdout": 0.1}}, "needs a list"),
         ({"search": {"seeds": [1], "learning_rate": 1, "holdout": 0.1}}, "needs a list"),
     ],
 )
 def test_bad_grids_say_what_is_wrong(change, message):
     with pytest.raises(InputError, match=message):
         parse_grid(GRID | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stream": {"name": "permuted", "fractions": [1.5]}}, "fraction 1.5"),
+        ({"stream": {"name": "split", "tasks": 3}}, "choose a divisor"),
+        ({"network": {"name": "mlp", "hidden": []}}, "at least one hidden layer"),
+        ({"strategy": {"name": "frozen", "modules": 3}}, "3 trained modules"),
+        ({"holdout": 1e-9}, "holdout"),
+    ],
+)
+def test_what_does_not_fit_is_found_before_training(change, message):
+    spec = first(GRID | change)
+    with pytest.raises(InputError, match=message):
+        check_begin(spec)
 
 
 def test_missing_keys_are_named():

@@ -412,8 +412,7 @@ def test_replicas_with_fewer_images(
     for r, stream in enumerate(streams):
         images, _ = shown(stream, 0, train_part=False)
         old, new = (
-            logits(state, r, images, 0).softmax(1)
-            for state in (watch.before[2], watch.after[2])
+            logits(state, r, images, 0).softmax(1) for state in (watch.before[2], watch.after[2])
         )
         expected = 0.5 * (new - old).abs().sum(1).mean().item()
         assert outcome.observed["function_drift"][r, 2, 0] == pytest.approx(expected, abs=1e-6)

@@ -111,6 +111,13 @@ def main() -> None:
         rows[name] = {
             "images_per_second": round(speed),
             "gflops": round(speed * (CONVOLUTIONAL if "ResNet" in name else FLOP_PER_IMAGE) / 1e9),
+            "training_gflops": None
+            if "training_seconds" not in found[0]
+            else round(
+                statistics.median(f["images"] / f["training_seconds"] for f in found)
+                * FLOP_PER_IMAGE
+                / 1e9
+            ),
             # That of the parent says nothing where children do the work.
             "megabytes": None
             if "processes" in name
@@ -131,6 +138,7 @@ def main() -> None:
         print(
             f"{name:42s} {row['images_per_second']:>9,} images/s  "
             f"{100 * row['gflops'] / peaks['fp32']:5.1f} % of the fp32 peak  "
+            f"{row['training_gflops'] or '-':>5} GFLOP/s while training  "
             f"{row['megabytes'] or '-':>6} MB  Avg.Acc {row['accuracy']}"
         )
     if options.out:

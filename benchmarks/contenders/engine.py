@@ -18,6 +18,7 @@ from clcore.training import Budget, train
 
 batch, replicas, processes, bf16 = arguments()
 dataset: Dataset | None = None
+training_seconds: list[float] = []
 
 
 def ready() -> None:
@@ -28,7 +29,7 @@ def ready() -> None:
         torch.set_num_threads(1)
 
 
-def part(seeds: list[int]) -> tuple[int, list[float]]:
+def part(seeds: list[int]) -> tuple[int, list[float], float]:
     assert dataset is not None
     outcome = train(
         [permuted(dataset, [1.0] * (TASKS - 1), seed=seed) for seed in seeds],
@@ -37,23 +38,25 @@ def part(seeds: list[int]) -> tuple[int, list[float]]:
         seeds,
         Budget(1, batch, RATE),
     )
-    return outcome.images, average_accuracy(outcome.accuracy).tolist()
+    scores = average_accuracy(outcome.accuracy).tolist()
+    return outcome.images, scores, outcome.training_seconds
 
 
 def job() -> tuple[int, float]:
     shares = [list(range(replicas))[p::processes] for p in range(processes)]
     done = [part(shares[0])] if processes == 1 else list(pool.map(part, shares))
-    scores = [score for _, found in done for score in found]
-    return sum(images for images, _ in done), sum(scores) / len(scores)
+    training_seconds.append(max(seconds for _, _, seconds in done))
+    scores = [score for _, found, _ in done for score in found]
+    return sum(images for images, _, _ in done), sum(scores) / len(scores)
 
 
 if __name__ == "__main__":
     if processes == 1:
         ready()
-        report(job)
+        report(job, lambda: training_seconds[-1])
     else:
         os.environ["OMP_NUM_THREADS"] = "1"
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=spawn, initializer=ready) as pool:
             list(pool.map(abs, range(processes * 4)))
-            report(job)
+            report(job, lambda: training_seconds[-1])

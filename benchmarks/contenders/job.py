@@ -57,17 +57,23 @@ def mnist() -> tuple[NDArray[np.uint8], ...]:
     return tuple(arrays)
 
 
-def report(job: Callable[[], tuple[int, float]]) -> None:
+def report(
+    job: Callable[[], tuple[int, float]], training: Callable[[], float] | None = None
+) -> None:
     """Time a job and print its line.
 
     Parameters
     ----------
     job : callable
         Returns the training images seen, and the mean final accuracy.
+    training : callable, optional
+        Returns the seconds of the job that were spent on training steps.
     """
     began = time.perf_counter()
     images, accuracy = job()
     seconds = time.perf_counter() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     line = {"images": images, "seconds": seconds, "accuracy": accuracy, "megabytes": memory}
+    if training:
+        line["training_seconds"] = training()
     print(json.dumps(line))

@@ -42,7 +42,7 @@ def z_scores(expected: FloatArray, estimate: Estimate) -> FloatArray:
         )
     tiny = _ROUNDING * max(1.0, float(expected.max()))
     gap = (mean - expected)[1:]
-    moved = (np.diff(expected, axis=0) != 0) | (np.diff(mean, axis=0) != 0)
+    moved = np.maximum(*(np.abs(np.diff(risks, axis=0)) for risks in (expected, mean))) > tiny
     random = error[1:] > tiny
     scores = np.full(gap.shape, np.nan)
     scores[moved & random] = gap[moved & random] / error[1:][moved & random]

@@ -40,7 +40,7 @@ def part(data: Path, images: int, seed: int, bf16: bool) -> dict[str, float]:
     )
     outcome = train(
         [split(dataset, 5, seed=seed)],
-        ResNet18(3, 2, heads=5, width=20, bf16=bf16),
+        ResNet18(3, 10, width=20, bf16=bf16),
         Initialized(),
         [seed],
         Budget(1, BATCH, RATE, MOMENTUM),

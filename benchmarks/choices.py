@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clcore.networks import MLP, Network, Parameters, ResNet18, path
+from clcore.networks import MLP, Network, Parameters, ResNet18
 from clcore.training import cross_entropy
 
 REPLICAS, BATCH, IMAGES = 8, 128, 60_000
@@ -41,12 +41,12 @@ class Choice(NamedTuple):
 def descend(network: Network, parameters: Parameters, images: Tensor, labels: Tensor) -> Step:
     """Return a step as the package takes it."""
     replicas, size = labels.shape
-    trainable = torch.ones((replicas, len(path(network, 0))), dtype=torch.bool)
+    trainable = torch.ones((replicas, len(network.blocks)), dtype=torch.bool)
     weights = torch.full((replicas, size), 1 / size)
     downhill = -0.01 * trainable
 
     def step() -> None:
-        logits, backward = network.forward(parameters, images, 0, trainable)
+        logits, backward = network.forward(parameters, images, trainable)
         _, slope = cross_entropy(logits, labels, weights)
         backward(slope, parameters, beta=1.0, scale=downhill)
 
@@ -59,7 +59,7 @@ def stacked_loss(parameters: Parameters, images: Tensor, labels: Tensor) -> Tens
     for block in ("layer1", "layer2"):
         weight, bias = parameters[f"{block}.weight"], parameters[f"{block}.bias"]
         hidden = torch.baddbmm(bias, hidden, weight).relu()
-    logits = torch.baddbmm(parameters["head0.bias"], hidden, parameters["head0.weight"])
+    logits = torch.baddbmm(parameters["head.bias"], hidden, parameters["head.weight"])
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten()) * len(labels)
 
 
@@ -68,7 +68,7 @@ def single_loss(parameters: Parameters, images: Tensor, labels: Tensor) -> Tenso
     hidden = images
     for block in ("layer1", "layer2"):
         hidden = (hidden @ parameters[f"{block}.weight"] + parameters[f"{block}.bias"]).relu()
-    logits = hidden @ parameters["head0.weight"] + parameters["head0.bias"]
+    logits = hidden @ parameters["head.weight"] + parameters["head.bias"]
     return F.cross_entropy(logits, labels)
 
 
@@ -172,7 +172,7 @@ def residual(compiler: bool) -> list[Choice]:
         return descend(network, parameters, images[:replicas], labels[:replicas])
 
     def loss(values: Parameters, shown: Tensor, wanted: Tensor) -> Tensor:
-        return F.cross_entropy(plain._logits(values, shown, "head0", set(plain.body)), wanted)
+        return F.cross_entropy(plain._logits(values, shown, set(plain.blocks)), wanted)
 
     def cast(values: Parameters, shown: Tensor, wanted: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):

@@ -209,7 +209,7 @@ def _data(options: argparse.Namespace) -> int:
             state = f"here, {len(found.train_labels)} training images, checksum {found.checksum}"
         except InputError as error:
             state = f"not usable: {error}"
-        print(f"{name:9s} {state}")
+        print(f"{name:14s} {state}")
     return 0
 
 

@@ -5,7 +5,10 @@ import torch
 
 from clcore.errors import InputError
 
-PURPOSES = ("stream", "initialization", "order", "probe", "augmentation", "dropout")
+PURPOSES = (
+    *("stream", "initialization", "order", "probe", "augmentation", "dropout"),
+    *("strategy", "fisher"),
+)
 
 
 def generator(seed: int, purpose: str, *keys: int) -> torch.Generator:

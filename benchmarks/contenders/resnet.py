@@ -61,7 +61,7 @@ def part(number: int) -> int:
         weights = torch.full((1, BATCH), 1 / BATCH)
 
         def step() -> None:
-            logits, backward = network.forward(parameters, images[None], 0, trainable)
+            logits, backward = network.forward(parameters, images[None], trainable)
             _, slope = cross_entropy(logits, labels[None], weights)
             backward(slope, parameters, beta=1.0, scale=-0.01 * trainable)
 

@@ -7,7 +7,6 @@ from clcore.networks.network import (
     block_of,
     is_statistic,
     last_blocks,
-    path,
     trained_names,
 )
 from clcore.networks.resnet import ResNet18
@@ -20,6 +19,5 @@ __all__ = [
     "block_of",
     "is_statistic",
     "last_blocks",
-    "path",
     "trained_names",
 ]

@@ -5,18 +5,18 @@ products straight into their target (the parameters themselves in plain descent)
 gradient is stored and read again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from clcore.errors import InputError
-from clcore.networks.network import Backward, Parameters, path
+from clcore.networks.network import Backward, Parameters
 from clcore.seeds import generator
 
 
 class MLP:
-    """Affine layers with ReLU between them; `hidden` layers are the body.
+    """Affine layers with ReLU between them.
 
     Parameters
     ----------
@@ -25,9 +25,7 @@ class MLP:
     hidden : sequence of int
         Widths of the hidden layers, at least one.
     outputs : int
-        Output units of a head.
-    heads : int
-        Number of heads.
+        Output units, of all tasks together.
     dropout : float
         In [0, 1): the share of each hidden layer's units that a training step leaves out.
     bf16 : bool
@@ -47,34 +45,29 @@ class MLP:
         inputs: int,
         hidden: Sequence[int],
         outputs: int,
-        heads: int = 1,
         *,
         dropout: float = 0.0,
         bf16: bool = False,
     ) -> None:
-        sizes = [inputs, *hidden, outputs, heads]
-        if len(hidden) < 1 or min(sizes) < 1:
+        self.sizes = (inputs, *hidden, outputs)
+        if len(hidden) < 1 or min(self.sizes) < 1:
             raise InputError(
-                f"MLP of inputs {inputs}, hidden {list(hidden)}, outputs {outputs}, heads {heads}: "
-                "each must be at least 1, with at least one hidden layer"
+                f"MLP of inputs {inputs}, hidden {list(hidden)}, outputs {outputs}: each must be "
+                "at least 1, with at least one hidden layer"
             )
         if not 0 <= dropout < 1:
             raise InputError(f"dropout {dropout} is not in [0, 1)")
-        self.sizes = (inputs, *hidden)
-        self.outputs = outputs
-        self.heads = heads
+        self.inputs, self.outputs = inputs, outputs
         self.dropout = dropout
         self.bf16 = bf16
-        self.name = "mlp-" + "-".join(map(str, (*self.sizes, outputs)))
-        self.body = tuple(f"layer{i}" for i in range(1, len(self.sizes)))
+        self.name = "mlp-" + "-".join(map(str, self.sizes))
+        self.blocks = (*(f"layer{i}" for i in range(1, len(hidden) + 1)), "head")
 
     def initialize(self, seeds: Sequence[int], device: torch.device) -> Parameters:
         """Draw weights and biases uniformly within ±1/√(inputs of the layer), as PyTorch does."""
         draws = [generator(seed, "initialization") for seed in seeds]
-        shapes = list(zip(self.body, self.sizes, self.sizes[1:], strict=False))
-        shapes += [(f"head{h}", self.sizes[-1], self.outputs) for h in range(self.heads)]
         parameters = {}
-        for block, rows, columns in shapes:
+        for block, rows, columns in zip(self.blocks, self.sizes, self.sizes[1:], strict=False):
             bound = rows**-0.5
             for part, shape in (("weight", (rows, columns)), ("bias", (1, columns))):
                 values = [torch.rand(shape, generator=g) for g in draws]
@@ -86,24 +79,15 @@ class MLP:
         self,
         parameters: Parameters,
         images: Tensor,
-        head: int,
         trainable: Tensor | None = None,
         counts: Sequence[int] | None = None,
         draws: Sequence[torch.Generator] | None = None,
     ) -> tuple[Tensor, Backward]:
         """See `Network.forward`; `images` is (R, B, pixels)."""
-        blocks = path(self, head)
+        blocks = self.blocks
         dropping = bool(self.dropout and draws)
         kind = torch.bfloat16 if self.bf16 else images.dtype
-        weights = [parameters[f"{block}.weight"].to(kind) for block in blocks]
-        biases = [parameters[f"{block}.bias"].to(kind) for block in blocks]
-        inputs = [images.to(kind)]
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            values = torch.baddbmm(bias, inputs[-1], weight).relu_()
-            if dropping:
-                values.mul_(self._kept(values, draws or ()))
-            inputs.append(values)
-        logits = torch.baddbmm(biases[-1], inputs[-1], weights[-1]).to(images.dtype)
+        weights, inputs, logits = self._layers(parameters, images.to(kind), draws)
 
         def backward(
             slope: Tensor, out: Parameters, beta: float = 0.0, scale: Tensor | None = None
@@ -116,9 +100,7 @@ class MLP:
                 # The slope passes on before the weights may change in place.
                 below = slope
                 if i > lowest:
-                    passed = slope.to(kind) @ weights[i].mT
-                    # A unit that dropout left out is 0 like one that ReLU silenced.
-                    below = torch.ops.aten.threshold_backward(passed, inputs[i], 0)
+                    below = _below(slope.to(kind), weights[i], inputs[i])
                     if dropping:
                         below = below / (1 - self.dropout)
                 if trains[i]:
@@ -128,12 +110,56 @@ class MLP:
                     bias.mul_(beta).add_(scaled.sum(1, keepdim=True))
                 slope = below
 
-        return logits, backward
+        return logits.to(images.dtype), backward
+
+    def add_squared_gradients(
+        self,
+        parameters: Parameters,
+        images: Tensor,
+        slopes: Callable[[Tensor], Tensor],
+        out: Parameters,
+    ) -> None:
+        """See `Network.add_squared_gradients`.
+
+        The gradient of a weight by one sample is input times slope, so its square is a product
+        of squares, and the sum over samples is again a matrix product.
+        """
+        weights, inputs, logits = self._layers(parameters, images)
+        slope = slopes(logits)
+        for i in range(len(self.blocks) - 1, -1, -1):
+            squares = slope.square()
+            out[f"{self.blocks[i]}.weight"].baddbmm_(inputs[i].square().mT, squares)
+            out[f"{self.blocks[i]}.bias"].add_(squares.sum(1, keepdim=True))
+            slope = _below(slope, weights[i], inputs[i])
+
+    def _layers(
+        self,
+        parameters: Parameters,
+        images: Tensor,
+        draws: Sequence[torch.Generator] | None = None,
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Return each layer's weights and inputs, and the logits."""
+        weights = [parameters[f"{block}.weight"].to(images.dtype) for block in self.blocks]
+        biases = [parameters[f"{block}.bias"].to(images.dtype) for block in self.blocks]
+        inputs = [images]
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            values = torch.baddbmm(bias, inputs[-1], weight).relu_()
+            if self.dropout and draws:
+                values.mul_(self._kept(values, draws))
+            inputs.append(values)
+        return weights, inputs, torch.baddbmm(biases[-1], inputs[-1], weights[-1])
 
     def _kept(self, values: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
         """Return 0 for the units to leave out and 1 / (1 − dropout) for the others."""
         chances = torch.stack([torch.rand(values.shape[1:], generator=g) for g in draws])
         return ((chances >= self.dropout) / (1 - self.dropout)).to(values)
+
+
+def _below(slope: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:
+    """Return the derivative of the loss by a layer's inputs, before their ReLU."""
+    # A unit that dropout left out is 0 like one that ReLU silenced.
+    found: Tensor = torch.ops.aten.threshold_backward(slope @ weight.mT, inputs, 0)
+    return found
 
 
 def _accumulate(out: Tensor, beta: float, left: Tensor, right: Tensor) -> None:

@@ -22,17 +22,20 @@ class Network(Protocol):
     ----------
     name : str
         For reports.
-    body : tuple of str
-        The blocks that all tasks share, from input to output. Head h is the block "head<h>".
-    heads : int
-        Number of heads.
+    blocks : tuple of str
+        From input to output; the last one, the head, has the outputs of all tasks.
+    inputs : int
+        Pixels of an image, or its channels if the network takes images of any size.
+    outputs : int
+        Output units.
     flat : bool
         Whether images come as (R, B, pixels) rather than (R, B, channels, height, width).
     """
 
     name: str
-    body: tuple[str, ...]
-    heads: int
+    blocks: tuple[str, ...]
+    inputs: int
+    outputs: int
     flat: bool
 
     def initialize(self, seeds: Sequence[int], device: torch.device) -> Parameters:
@@ -43,7 +46,6 @@ class Network(Protocol):
         self,
         parameters: Parameters,
         images: Tensor,
-        head: int,
         trainable: Tensor | None = None,
         counts: Sequence[int] | None = None,
         draws: Sequence[torch.Generator] | None = None,
@@ -56,10 +58,8 @@ class Network(Protocol):
             Stacked, (R, …). Running statistics among them are updated where a block trains.
         images : Tensor
             float32, normalized.
-        head : int
-            Which head answers.
         trainable : Tensor, optional
-            bool, (R, blocks) in the order of `path`; None: evaluation, nothing trains.
+            bool, (R, blocks); None: evaluation, nothing trains.
         counts : sequence of int, optional
             Samples of each replica in the batch, R numbers; None: all of it. What lies beyond is
             padding: it changes no statistic, and its logits and slopes mean nothing.
@@ -80,10 +80,26 @@ class Network(Protocol):
         """
         ...
 
+    def add_squared_gradients(
+        self,
+        parameters: Parameters,
+        images: Tensor,
+        slopes: Callable[[Tensor], Tensor],
+        out: Parameters,
+    ) -> None:
+        """Add to `out` the squared gradient of each sample's own loss, summed over the samples.
 
-def path(network: Network, head: int) -> tuple[str, ...]:
-    """Return the blocks between the images and the logits of `head`, in order."""
-    return (*network.body, f"head{head}")
+        Parameters
+        ----------
+        images : Tensor
+            float32, normalized.
+        slopes : callable
+            Takes the logits, (R, B, outputs), to the derivative of each sample's loss by them,
+            0 for padding. Running statistics normalize, and stay.
+        out : Parameters
+            One entry a trained parameter.
+        """
+        ...
 
 
 def block_of(name: str) -> str:
@@ -102,18 +118,17 @@ def trained_names(parameters: Mapping[str, Tensor], blocks: Sequence[str]) -> li
 
 
 def last_blocks(network: Network, modules: int) -> int:
-    """Return the index in `path` of the first of the last `modules` blocks.
+    """Return the index of the first of the last `modules` blocks.
 
     Raises
     ------
     InputError
         If the network has fewer blocks, or `modules` < 0.
     """
-    total = len(network.body) + 1
+    total = len(network.blocks)
     if not 0 <= modules <= total:
         raise InputError(
             f"{modules} trained modules asked of {network.name}, which has {total} "
-            f"({', '.join(network.body)} and a head): choose 0 to {total}; "
-            f"it can freeze at most {total}"
+            f"({', '.join(network.blocks)}): choose 0 to {total}; it can freeze at most {total}"
         )
     return total - modules

@@ -1,20 +1,21 @@
 """ResNet-18 for small images, after He et al. (2016) with the stem of the CIFAR version."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from clcore.errors import InputError
-from clcore.networks.network import Backward, Parameters, block_of, is_statistic, path
+from clcore.networks.network import Backward, Parameters, block_of, is_statistic, trained_names
 from clcore.seeds import generator
 
+SQUARED = 16  # samples whose own gradients are held at once
 MOMENTUM = 0.1  # weight of a new batch in the running statistics, PyTorch's default
 
 
 class ResNet18:
-    """Nine convolutional blocks (one stem, eight residual), average pooling, linear heads.
+    """Nine convolutional blocks (one stem, eight residual), average pooling, a linear head.
 
     A block that does not train normalizes with its running statistics and keeps them, so that
     frozen means that nothing in it moves.
@@ -24,9 +25,7 @@ class ResNet18:
     channels : int
         Channels of an image.
     outputs : int
-        Output units of a head.
-    heads : int
-        Number of heads.
+        Output units, of all tasks together.
     width : int
         Channels of the first stage: 64 as in the paper, 20 for the reduced network of
         Lopez-Paz and Ranzato (2017).
@@ -42,22 +41,20 @@ class ResNet18:
 
     flat = False
 
-    def __init__(
-        self, channels: int, outputs: int, heads: int = 1, width: int = 64, *, bf16: bool = False
-    ) -> None:
-        if min(channels, outputs, heads, width) < 1:
+    def __init__(self, channels: int, outputs: int, width: int = 64, *, bf16: bool = False) -> None:
+        if min(channels, outputs, width) < 1:
             raise InputError(
-                f"ResNet-18 of channels {channels}, outputs {outputs}, heads {heads}, width "
-                f"{width}: each must be at least 1"
+                f"ResNet-18 of channels {channels}, outputs {outputs}, width {width}: each must be "
+                "at least 1"
             )
-        self.channels, self.outputs, self.heads, self.width = channels, outputs, heads, width
+        self.inputs, self.outputs, self.width = channels, outputs, width
         self.bf16 = bf16
         self.name = f"resnet18-{width}"
-        self.body = ("stem", *(f"residual{i}" for i in range(1, 9)))
+        self.blocks = ("stem", *(f"residual{i}" for i in range(1, 9)), "head")
 
     def _convolutions(self) -> list[tuple[str, int, int, int, int]]:
         """Return (name, channels in, channels out, kernel, stride) of every convolution."""
-        rows = [("stem.conv", self.channels, self.width, 3, 1)]
+        rows = [("stem.conv", self.inputs, self.width, 3, 1)]
         before = self.width
         for i in range(8):
             after, stride = self.width * 2 ** (i // 2), 2 if i in (2, 4, 6) else 1
@@ -88,16 +85,14 @@ class ResNet18:
             for part, value in (("scale", 1.0), ("shift", 0.0), ("mean", 0.0), ("variance", 1.0)):
                 parameters[f"{name}.{part}"] = torch.full((len(seeds), after), value, device=device)
         features = 8 * self.width
-        for h in range(self.heads):
-            parameters[f"head{h}.weight"] = uniform((self.outputs, features), features**-0.5)
-            parameters[f"head{h}.bias"] = uniform((self.outputs,), features**-0.5)
+        parameters["head.weight"] = uniform((self.outputs, features), features**-0.5)
+        parameters["head.bias"] = uniform((self.outputs,), features**-0.5)
         return parameters
 
     def forward(
         self,
         parameters: Parameters,
         images: Tensor,
-        head: int,
         trainable: Tensor | None = None,
         counts: Sequence[int] | None = None,
         draws: Sequence[torch.Generator] | None = None,
@@ -107,7 +102,7 @@ class ResNet18:
         Replicas run one after the other: for convolutions on a CPU that is faster than any
         stacked form measured.
         """
-        blocks = path(self, head)
+        blocks = self.blocks
         leaves: list[Parameters] = []
         outputs = []
         size = images.shape[1]
@@ -122,7 +117,6 @@ class ResNet18:
             values = {
                 n: p.data[r].requires_grad_(block_of(n) in trains and not is_statistic(n))
                 for n, p in parameters.items()
-                if block_of(n) in blocks
             }
             leaves.append({n: v for n, v in values.items() if v.requires_grad})
             shown = images[r, :count].contiguous(memory_format=torch.channels_last)
@@ -130,7 +124,7 @@ class ResNet18:
                 torch.set_grad_enabled(bool(trains)),
                 torch.autocast(shown.device.type, torch.bfloat16, enabled=self.bf16),
             ):
-                logits = self._logits(values, shown, blocks[-1], trains).to(images.dtype)
+                logits = self._logits(values, shown, trains).to(images.dtype)
                 outputs.append(F.pad(logits, (0, 0, 0, size - count)))
 
         def backward(
@@ -148,7 +142,7 @@ class ResNet18:
                 )
                 found = dict(zip(wanted, gradients, strict=True))
                 for n in out:
-                    if block_of(n) not in blocks or is_statistic(n):
+                    if is_statistic(n):
                         continue
                     target = out[n][r].mul_(beta)
                     if found.get(n) is not None:
@@ -156,7 +150,30 @@ class ResNet18:
 
         return torch.stack(outputs).detach(), backward
 
-    def _logits(self, values: Parameters, images: Tensor, head: str, trains: set[str]) -> Tensor:
+    def add_squared_gradients(
+        self,
+        parameters: Parameters,
+        images: Tensor,
+        slopes: Callable[[Tensor], Tensor],
+        out: Parameters,
+    ) -> None:
+        """See `Network.add_squared_gradients`; one sample's gradient is `vmap` of `grad`."""
+        slope = slopes(self.forward(parameters, images)[0])
+        names = trained_names(parameters, self.blocks)
+
+        def value(trained: Parameters, state: Parameters, image: Tensor, slope: Tensor) -> Tensor:
+            return (self._logits(trained | state, image[None], set())[0] * slope).sum()
+
+        each = torch.func.vmap(torch.func.grad(value), in_dims=(None, None, 0, 0))
+        for r in range(len(images)):
+            trained = {n: parameters[n][r] for n in names}
+            state = {n: p[r] for n, p in parameters.items() if n not in trained}
+            for start in range(0, images.shape[1], SQUARED):
+                part = slice(start, start + SQUARED)
+                for n, g in each(trained, state, images[r, part], slope[r, part]).items():
+                    out[n][r].add_(g.square_().sum(0))
+
+    def _logits(self, values: Parameters, images: Tensor, trains: set[str]) -> Tensor:
         """Return the logits (B, outputs) of one replica."""
         strides = {name: stride for name, _, _, _, stride in self._convolutions()}
 
@@ -176,9 +193,9 @@ class ResNet18:
             )
 
         hidden = F.relu(convolve("stem.conv", images))
-        for block in self.body[1:]:
+        for block in self.blocks[1:-1]:
             inner = F.relu(convolve(f"{block}.conv1", hidden))
             shortcut = f"{block}.shortcut"
             skipped = convolve(shortcut, hidden) if shortcut in strides else hidden
             hidden = F.relu(convolve(f"{block}.conv2", inner) + skipped)
-        return F.linear(hidden.mean((2, 3)), values[f"{head}.weight"], values[f"{head}.bias"])
+        return F.linear(hidden.mean((2, 3)), values["head.weight"], values["head.bias"])

@@ -1,4 +1,4 @@
-"""Choice of the learning rate on held-out data."""
+"""Choice of learning rates and options on held-out data."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from clcore.results.spec import Grid, Spec
 
 
 def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
-    """Return one run for each setting of a grid: that of the rate with the best held-out Avg.Acc.
+    """Return one run for each setting of a grid: that with the best held-out Avg.Acc.
 
-    Every setting has the same rates to choose from, so the same search budget. A rate at which
-    a replica diverged is not chosen.
+    Every setting has the same rates to choose from, and a strategy with options to search more
+    than that. A choice at which a replica diverged is not taken.
 
     Raises
     ------
     InputError
-        If a searched run has no record yet, or a setting diverged at every rate.
+        If a searched run has no record yet, or a setting diverged at every choice.
     """
     if not grid.searched:
         return [spec for setting in grid.reported for spec in setting]
@@ -28,14 +28,14 @@ def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
         scores = [float(average_accuracy(_record(s, folder).accuracy).mean()) for s in searched]
         if np.isnan(scores).all():
             raise InputError(
-                f"{searched[0].identity()} and its other rates all diverged: add lower ones"
+                f"{searched[0].identity()} and its other choices all diverged: add lower rates"
             )
         picked.append(reported[int(np.nanargmax(scores))])
     return picked
 
 
 def records(grid: Grid, folder: str | Path | None = None) -> list[Record]:
-    """Return the record of each setting of a grid, at the rate that was chosen for it.
+    """Return the record of each setting of a grid, at the choice that was made for it.
 
     Raises
     ------

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from clcore.errors import InputError
 from clcore.results.record import Record, as_text, read, record_path, write
 from clcore.results.spec import Spec
@@ -57,7 +59,8 @@ def check_begin(spec: Spec, data: str | Path | None = None) -> None:
     """
     dataset = _dataset(spec.dataset, data)
     streams = spec.streams(dataset)[:1]
-    begun = Run(streams, spec.build_network(dataset, streams[0]), spec.seeds[:1], dataset)
+    network = spec.build_network(dataset, streams[0])
+    begun = Run(streams, network, spec.seeds[:1], dataset, torch.zeros(1))
     begun.arrive(0)
     spec.build_strategy().begin(begun)
 

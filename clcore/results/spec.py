@@ -1,6 +1,7 @@
 """What a run is: a small description that is checked before anything trains."""
 
 import hashlib
+import inspect
 import itertools
 import json
 import tomllib
@@ -15,23 +16,30 @@ from clcore.errors import InputError
 from clcore.networks import MLP, Network, ResNet18
 from clcore.results.checks import check_keys, check_name, check_options
 from clcore.strategies import STRATEGIES, Strategy
-from clcore.streams import READERS, Dataset, Stream, permuted, split
+from clcore.streams import READERS, Dataset, Stream, correlated, corrupted, permuted, rotated, split
 from clcore.training import Budget
+from clcore.training.train import check_budget
 
 Table = dict[str, Any]
 
-STREAMS: dict[str, Callable[..., Stream]] = {"permuted": permuted, "split": split}
+STREAMS: dict[str, Callable[..., Stream]] = {
+    "permuted": permuted,
+    "rotated": rotated,
+    "split": split,
+    "correlated": correlated,
+    "corrupted": corrupted,
+}
 
 
 def _mlp(
     dataset: Dataset, stream: Stream, hidden: list[int], dropout: float = 0.0, bf16: bool = False
 ) -> Network:
     pixels = dataset.train_images[0].numel()
-    return MLP(pixels, hidden, stream.outputs, stream.heads, dropout=dropout, bf16=bf16)
+    return MLP(pixels, hidden, stream.outputs, dropout=dropout, bf16=bf16)
 
 
 def _resnet18(dataset: Dataset, stream: Stream, width: int = 64, bf16: bool = False) -> Network:
-    return ResNet18(dataset.shape[0], stream.outputs, stream.heads, width, bf16=bf16)
+    return ResNet18(dataset.shape[0], stream.outputs, width, bf16=bf16)
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {"mlp": _mlp, "resnet18": _resnet18}
@@ -75,7 +83,7 @@ class Spec:
         _options("network", self.network, NETWORKS, ("dataset", "stream"))
         _options("strategy", self.strategy, STRATEGIES, ())
         check_options("budget", self.budget._asdict(), Budget)
-        _check_ranges(self.budget, len(self.seeds))
+        check_budget(self.budget, len(self.seeds))
         whole = all(type(seed) is int and seed >= 0 for seed in self.seeds)
         if not whole or not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds {list(self.seeds)}: give different whole numbers from 0 on")
@@ -100,7 +108,7 @@ class Spec:
         return [make(dataset, seed=seed, holdout=self.holdout, **options) for seed in self.seeds]
 
     def build_network(self, dataset: Dataset, stream: Stream) -> Network:
-        """Return the network, with the heads and outputs that the stream needs."""
+        """Return the network, with the inputs and outputs that the stream needs."""
         return NETWORKS[self.network["name"]](dataset, stream, **_rest(self.network))
 
     def build_strategy(self) -> Strategy:
@@ -114,11 +122,11 @@ class Grid(NamedTuple):
     Attributes
     ----------
     reported : tuple of tuple of Spec
-        Each setting (data set, stream, network, strategy, budget) with the learning rates it
-        may have: judged on test images.
+        Each setting (data set, stream, network, strategy, budget) with the learning rates and
+        options that it may have: judged on test images.
     searched : tuple of tuple of Spec
-        The same settings and rates judged on held-out training images, to choose the rate;
-        empty where each setting has one rate.
+        The same judged on held-out training images, to choose one of each setting; empty where
+        there is nothing to choose.
     """
 
     reported: tuple[tuple[Spec, ...], ...]
@@ -131,7 +139,8 @@ def read_grid(path: str | Path) -> Grid:
     The keys are those of `Spec`. Where a table stands as a list of tables (``[[strategy]]``),
     its entries are alternatives; the grid is the product of all alternatives. A table
     ``[search]`` with ``learning_rate`` (a list), ``seeds`` and ``holdout`` has the rate of
-    each setting chosen on held-out training images.
+    each setting chosen on held-out training images; a table ``[search.NAME]`` in it lists values
+    for options of the strategy of that name, where it leaves them open.
 
     Raises
     ------
@@ -150,15 +159,23 @@ def parse_grid(content: Table) -> Grid:
     fields = {f.name: f.default is MISSING for f in dataclass_fields(Spec)} | {"search": False}
     check_keys("grid", content, fields)
     search = content.get("search")
+    options: Table = {}
     if search is not None:
         _check_table("search", search)
-        check_keys("search", search, dict.fromkeys(("learning_rate", "seeds", "holdout"), True))
-        rates = search["learning_rate"]
-        if not isinstance(rates, list) or not rates or not search["holdout"]:
+        options = {name: value for name, value in search.items() if name in STRATEGIES}
+        needed = dict.fromkeys(("learning_rate", "seeds", "holdout"), True)
+        check_keys("search", search, needed | dict.fromkeys(STRATEGIES, False))
+        if not search["holdout"]:
             raise InputError(
-                "search needs a list of learning_rate to choose from, and a holdout above 0: "
-                "hyperparameters are chosen on held-out training images"
+                "search with holdout 0: give a holdout above 0, since hyperparameters are chosen "
+                "on held-out training images"
             )
+        _check_lists("search", {"learning_rate": search["learning_rate"]})
+        for name, table in options.items():
+            _check_table(f"search.{name}", table)
+            known_options = inspect.signature(STRATEGIES[name]).parameters
+            check_keys(f"search.{name}", table, dict.fromkeys(known_options, False))
+            _check_lists(f"search.{name}", table)
     tables = ("stream", "network", "strategy", "budget")
     axes = [content[t] if isinstance(content[t], list) else [content[t]] for t in tables]
     reported, searched = [], []
@@ -166,12 +183,26 @@ def parse_grid(content: Table) -> Grid:
         for name, table in zip(tables, tables_of_setting, strict=True):
             _check_table(name, table)
         stream, network, strategy, budget = tables_of_setting
-        rates = [{"learning_rate": rate} for rate in search["learning_rate"]] if search else [{}]
-        budgets = [_budget(budget | rate) for rate in rates]
-        setting = (content["dataset"], stream, network, strategy)
-        reported.append(tuple(_spec(*setting, b, content) for b in budgets))
+        open_options = {
+            key: values
+            for key, values in options.get(str(strategy.get("name")), {}).items()
+            if key not in strategy
+        }
+        choices = [
+            (strategy | dict(zip(open_options, values, strict=True)), _budget(budget | rate))
+            for values in itertools.product(*open_options.values())
+            for rate in (
+                [{"learning_rate": rate} for rate in search["learning_rate"]] if search else [{}]
+            )
+        ]
+        dataset = content["dataset"]
+        reported.append(
+            tuple(_spec(dataset, stream, network, chosen, b, content) for chosen, b in choices)
+        )
         if search:
-            searched.append(tuple(_spec(*setting, b, search) for b in budgets))
+            searched.append(
+                tuple(_spec(dataset, stream, network, chosen, b, search) for chosen, b in choices)
+            )
     names = Counter(spec.identity() for setting in reported + searched for spec in setting)
     if not names or max(names.values()) > 1:
         twice = [name for name, count in names.items() if count > 1]
@@ -195,24 +226,17 @@ def _budget(table: Table) -> Budget:
     return Budget(**table)
 
 
-def _check_ranges(budget: Budget, seeds: int) -> None:
-    if budget.epochs < 1 or budget.batch < 1:
-        raise InputError(
-            f"budget of {budget.epochs} epochs and batch {budget.batch}: each must be at least 1"
-        )
-    if not 0 <= budget.momentum < 1:
-        raise InputError(f"momentum {budget.momentum} is not in [0, 1)")
-    given = budget.learning_rate
-    rates = [given] * seeds if isinstance(given, int | float) else list(given)
-    if len(rates) != seeds or any(rate <= 0 for rate in rates):
-        raise InputError(
-            f"learning_rate {given} for {seeds} seeds: give a number above 0, or one a seed"
-        )
-
-
 def _check_table(name: str, value: object) -> None:
     if not isinstance(value, dict):
         raise InputError(f"{name} {value!r}: expected a table, such as [{name}]")
+
+
+def _check_lists(name: str, table: Table) -> None:
+    for key, values in table.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(
+                f"{name} with {key} = {values!r}: give a list of values to choose from"
+            )
 
 
 def _rest(table: Table) -> Table:

@@ -1,11 +1,13 @@
 """What a strategy may look at, and what it decides."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from clcore.networks import Network, Parameters, path
+from clcore.networks import Network, Parameters
+from clcore.streams.batches import Batch
 
 
 class Learner(Protocol):
@@ -17,34 +19,61 @@ class Learner(Protocol):
         The network that the replicas share.
     parameters : Parameters
         Where the replicas stand, stacked: (R, …).
+    before : Parameters
+        θ̂_{k−1}: where they stood when the task arrived.
+    initial : Parameters
+        Where they were initialized.
     replicas : int
         R.
     task : int
         The task, from 0.
+    rates : Tensor
+        float32, (R,): each replica's learning rate.
+    competing : Tensor or None
+        bool, (R, tasks, outputs): which outputs compete for the images of each task; None: all.
+    draws : list of torch.Generator
+        One a replica, new with each task, for what a strategy draws.
     notes : dict of str to Tensor
         What the strategy wants recorded: name → (R,) values for this task.
     """
 
     network: Network
     parameters: Parameters
+    before: Parameters
+    initial: Parameters
     replicas: int
     task: int
+    rates: Tensor
+    competing: Tensor | None
+    draws: list[torch.Generator]
     notes: dict[str, Tensor]
 
-    @property
-    def head(self) -> int:
-        """The head that answers for the task."""
+    def gradient(self, batch: Batch | None = None) -> Parameters:
+        """Return the gradient of the loss of a batch, by default the task's training loss."""
         ...
 
-    def gradient(self) -> Parameters:
-        """Return the gradient of the task's training loss at `parameters`."""
+    def loss(self, parameters: Parameters) -> Tensor:
+        """Return the task's training loss at some parameters, float64 (R,), in nats."""
+        ...
+
+    def fisher(self) -> Parameters:
+        """Return the diagonal of the Fisher information of the task's training data."""
+        ...
+
+    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
+        """Return the logits, (R, B, outputs), of a batch at some parameters."""
+        ...
+
+    def recall(self, rows: Tensor, labels: Tensor, tasks: Tensor, weights: Tensor) -> Batch:
+        """Return earlier training samples, each (R, B), as a batch."""
         ...
 
 
 class Strategy:
-    """How much may move when a task arrives: as it stands, everything.
+    """How much may move when a task arrives: as it stands, everything, by descent on its loss.
 
-    A strategy keeps what it learned of the tasks so far, so each run takes a new one.
+    A strategy overrides what it does otherwise. It keeps what it learned of the tasks so far, so
+    each run takes a new one.
     """
 
     def begin(self, learner: Learner) -> Tensor:
@@ -53,9 +82,26 @@ class Strategy:
         Returns
         -------
         Tensor
-            bool, (R, blocks) in the order of `networks.path`.
+            bool, (R, blocks).
         """
-        return last_modules(learner, len(learner.network.body) + 1)
+        return last_modules(learner, len(learner.network.blocks))
+
+    def tasks(self, learner: Learner) -> Sequence[int]:
+        """Return the tasks whose samples are trained on."""
+        return (learner.task,)
+
+    def mix(self, learner: Learner, batch: Batch) -> Batch:
+        """Return what to train on in place of a batch of the task."""
+        return batch
+
+    def slope(self, learner: Learner, batch: Batch, logits: Tensor, slope: Tensor) -> None:
+        """Add to the derivative of the loss by the logits, (R, B, outputs), in place."""
+
+    def gradient(self, learner: Learner, gradient: Parameters) -> None:
+        """Change the gradient of a step, in place."""
+
+    def after_step(self, learner: Learner) -> None:
+        """Change the parameters after a step, in place."""
 
     def finish(self, learner: Learner) -> None:
         """Look at the replicas after the task is trained, while its data are at hand."""
@@ -71,6 +117,6 @@ def last_modules(learner: Learner, modules: Tensor | int) -> Tensor:
     modules : int or Tensor
         One number for all replicas, or int64 (R,).
     """
-    blocks = len(path(learner.network, learner.head))
+    blocks = len(learner.network.blocks)
     counts = torch.as_tensor(modules).expand(learner.replicas)
     return torch.arange(blocks) >= blocks - counts[:, None]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clcore.errors import InputError, known
+from clcore.streams import cub200
 from clcore.streams.torchvision_import import torchvision_datasets
 
 
@@ -88,18 +89,23 @@ def _torchvision(kind: str) -> Callable[[Path, bool], Arrays]:
 READERS: dict[str, Callable[[Path, bool], Arrays]] = {
     "digits": _digits,
     "mnist": _torchvision("MNIST"),
+    "fashion-mnist": _torchvision("FashionMNIST"),
     "cifar10": _torchvision("CIFAR10"),
     "cifar100": _torchvision("CIFAR100"),
+    "cub200": cub200.read,
 }
 # Of the original files. torchvision verifies CIFAR's files when it reads them, but not MNIST's.
+# None is known here of Fashion-MNIST; that of CUB-200-2011 depends on the version of Pillow.
 CHECKSUMS = {
     "mnist": "1e35582d42a90940",
     "cifar10": "9048fcbac9c08a64",
     "cifar100": "283e80e15e3841cc",
 }
 
+# Data sets that torchvision does not fetch, and how to get them.
+BY_HAND = {"cub200": cub200.HOW_TO_GET}
 
-# What torchvision's readers raise over files that are missing, cut short or overwritten.
+# What the readers raise over files that are missing, cut short or overwritten.
 _BROKEN = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -122,12 +128,13 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False) -
 
     Parameters
     ----------
-    name : {"digits", "mnist", "cifar10", "cifar100"}
-        `digits` comes with scikit-learn; the others are read in torchvision's layout.
+    name : {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cub200"}
+        `digits` comes with scikit-learn; `cub200` is read in its original layout, see
+        `cub200.read`; the others are read in torchvision's layout.
     root : path, optional
         Folder of the data sets; by default the environment variable `CLCORE_DATA`, else `data`.
     download : bool
-        Let torchvision fetch what is missing into `root`.
+        Let torchvision fetch what is missing into `root`; it cannot fetch `cub200`.
 
     Returns
     -------
@@ -142,23 +149,24 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False) -
     reader = READERS[known("dataset", name, READERS)]
     folder = data_root(root)
     if name != "digits" and not download and not folder.is_dir():
+        get = "pass download=True to fetch them there"
         raise InputError(
             f"data root {str(folder)!r} for {name} is no folder: set CLCORE_DATA to the folder "
-            "that holds the data sets, or pass download=True to fetch them there"
+            f"that holds the data sets, or {BY_HAND.get(name, get)}"
         )
+    repair = BY_HAND.get(name, "delete its folder there and pass download=True")
     try:
-        arrays = reader(folder, download)
+        dataset = from_arrays(name, *reader(folder, download))
     except _BROKEN as error:
         raise InputError(
             f"{name} is missing, incomplete or corrupt under {str(folder)!r} "
-            f"({type(error).__name__}: {error}); delete its folder there and pass download=True"
+            f"({type(error).__name__}: {error}); {repair}"
         ) from error
-    dataset = from_arrays(name, *arrays)
     expected = CHECKSUMS.get(name, dataset.checksum)
     if dataset.checksum != expected:
         raise InputError(
             f"{name} under {str(folder)!r} is incomplete or corrupt: checksum {dataset.checksum}, "
-            f"expected {expected}; delete its folder there and pass download=True"
+            f"expected {expected}; {repair}"
         )
     return dataset
 
@@ -170,7 +178,41 @@ def from_arrays(
     test_images: np.ndarray,
     test_labels: np.ndarray,
 ) -> Dataset:
-    """Make a data set of uint8 images (N, C, H, W) and integer labels (N,)."""
+    """Make a data set of arrays.
+
+    Parameters
+    ----------
+    name : str
+        For reports.
+    train_images, test_images : array
+        uint8, (N, channels, height, width).
+    train_labels, test_labels : array
+        Integers from 0, (N,).
+
+    Raises
+    ------
+    InputError
+        If an array is of another kind or shape, or images and labels differ in number.
+    """
+    for part, images, labels in (
+        ("training", train_images, train_labels),
+        ("test", test_images, test_labels),
+    ):
+        if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
+            raise InputError(
+                f"{part} images of {name} are {images.dtype} {images.shape}: give uint8 "
+                "(N, channels, height, width), none of them 0"
+            )
+        if labels.dtype.kind not in "iu" or labels.shape != (len(images),) or labels.min() < 0:
+            raise InputError(
+                f"{part} labels of {name} are {labels.dtype} {labels.shape}, "
+                f"for {len(images)} images: give one integer from 0 an image"
+            )
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise InputError(
+            f"training and test images of {name} have shapes {train_images.shape[1:]} and "
+            f"{test_images.shape[1:]}: give images of one shape"
+        )
     digest = hashlib.sha256()
     tensors: list[Tensor] = []
     for array, kind in (

@@ -19,7 +19,7 @@ def permuted(
     The first task shows the images as they are. Task k + 1 shows them in the pixel order of
     task k, with a random part of the pixels, `fractions[k]`, shuffled among themselves: 0
     repeats the task, 1 gives an unrelated one. All ones is Permuted MNIST (Goodfellow et al.,
-    2013); small and large fractions by turns make a stream of related and unrelated tasks.
+    2013); small and large fractions by turns make a mixed stream, of related and unrelated tasks.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def permuted(
     for k, fraction in enumerate(fractions, start=1):
         pixels = _shuffled(pixels, fraction, generator(seed, "stream", 1, k))
         tasks.append(Task(train, test, outputs, pixels))
-    return Stream("permuted", dataset, tuple(tasks), 1, dataset.classes, holdout > 0)
+    return Stream("permuted", dataset, tuple(tasks), "domain", dataset.classes, holdout > 0)
 
 
 def _shuffled(pixels: Tensor, fraction: float, draws: torch.Generator) -> Tensor:

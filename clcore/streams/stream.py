@@ -9,6 +9,8 @@ from clcore.errors import InputError
 from clcore.seeds import generator
 from clcore.streams.datasets import Dataset
 
+SCENARIOS = ("task", "domain", "class")
+
 
 class Task(NamedTuple):
     """What one task takes from its data set; images are never copied.
@@ -20,13 +22,18 @@ class Task(NamedTuple):
     outputs : Tensor
         int64, (classes,): the output unit of each class, −1 for a class not in the task.
     pixels : Tensor or None
-        int64, (channels · height · width,): the order in which the task shows the pixels.
+        int64, (channels · height · width,): the order in which the task shows the pixels; −1 for
+        black.
+    noise : float
+        Standard deviation of the Gaussian noise on the task's images, in grey levels: each image
+        always has the same noise.
     """
 
     train: Tensor
     test: Tensor
     outputs: Tensor
     pixels: Tensor | None = None
+    noise: float = 0.0
 
 
 class Stream(NamedTuple):
@@ -40,11 +47,12 @@ class Stream(NamedTuple):
         Where its images come from.
     tasks : tuple of Task
         In the order of their arrival.
-    heads : int
-        1 if all tasks share their outputs (domain-incremental), else one head a task
-        (task-incremental: the task is known when it is judged).
+    scenario : {"task", "domain", "class"}
+        Which outputs compete for an answer: those of the image's own task (task-incremental: it
+        is known which task that is), all, since the tasks share them (domain-incremental), or
+        those of every task seen so far (class-incremental). After van de Ven et al. (2022).
     outputs : int
-        Output units of a head.
+        Output units of the network.
     held_out : bool
         Whether the tasks are judged on held-out training images (to choose hyperparameters)
         instead of the test images (to report).
@@ -53,9 +61,27 @@ class Stream(NamedTuple):
     name: str
     dataset: Dataset
     tasks: tuple[Task, ...]
-    heads: int
+    scenario: str
     outputs: int
     held_out: bool
+
+
+def competing(stream: Stream, seen: int) -> Tensor:
+    """Return which outputs compete for the images of each task, bool (tasks, outputs).
+
+    Parameters
+    ----------
+    seen : int
+        Number of tasks that have arrived: counts in the class-incremental scenario alone.
+    """
+    own = torch.zeros((len(stream.tasks), stream.outputs), dtype=torch.bool)
+    for k, task in enumerate(stream.tasks):
+        own[k, task.outputs[task.outputs >= 0]] = True
+    if stream.scenario == "task":
+        return own
+    if stream.scenario == "class":
+        return own[:seen].any(0).expand_as(own)
+    return torch.ones_like(own)
 
 
 def judged_rows(dataset: Dataset, seed: int, holdout: float) -> tuple[Tensor, Tensor]:

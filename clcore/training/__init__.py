@@ -1,7 +1,7 @@
 """Training of many replicas at once, over a stream."""
 
-from clcore.training.batches import Batch, Samples, View, samples, training_batches
-from clcore.training.loss import cross_entropy
+from clcore.networks.loss import cross_entropy
+from clcore.streams.batches import Batch, Samples, View, samples, training_batches
 from clcore.training.observers import (
     ForwardAccuracy,
     FunctionDrift,

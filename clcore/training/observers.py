@@ -14,7 +14,7 @@ from torch import Tensor
 from clcore.errors import InputError
 from clcore.measures.drift import drift, relative_drift
 from clcore.measures.gradients import cosine, inner
-from clcore.networks import Network, Parameters, block_of, is_statistic, path
+from clcore.networks import Network, Parameters, block_of, is_statistic
 
 
 class Moment(Protocol):
@@ -41,11 +41,6 @@ class Moment(Protocol):
     task: int
     tasks: int
 
-    @property
-    def head(self) -> int:
-        """The head of the task."""
-        ...
-
     def accuracy(self, parameters: Parameters, task: int) -> Tensor:
         """Return the accuracy of each replica on the judged images of a task, float64 (R,)."""
         ...
@@ -54,7 +49,7 @@ class Moment(Protocol):
         """Return class probabilities on some judged images of a task, (R, n, outputs)."""
         ...
 
-    def gradient(self, parameters: Parameters, task: int) -> Parameters:
+    def gradient(self, *, parameters: Parameters, task: int) -> Parameters:
         """Return the gradient of a task's training loss."""
         ...
 
@@ -131,12 +126,12 @@ def _moved(before: Parameters, after: Parameters, gain: float) -> Parameters:
 class RelativeDrift(Observer):
     """How far each block moved, for its size.
 
-    Gives `relative_drift`, (R, blocks of the path): ‖θ̂_k − θ̂_{k−1}‖ / ‖θ̂_{k−1}‖ of each block.
+    Gives `relative_drift`, (R, blocks): ‖θ̂_k − θ̂_{k−1}‖ / ‖θ̂_{k−1}‖ of each block.
     """
 
     def after_task(self, moment: Moment) -> Values:
         """Compare with where the replicas stood when the task arrived."""
-        blocks = path(moment.network, moment.head)
+        blocks = moment.network.blocks
         return {"relative_drift": relative_drift(moment.before, moment.parameters, blocks)}
 
 
@@ -161,16 +156,15 @@ class GradientCosines(Observer):
     """The angles between the gradients of all seen tasks, at the point where a task arrives.
 
     All gradients, that of the arriving task among them, are of training losses at θ̂_{k−1}: what
-    the law for the best gain compares. The blocks are those that all tasks share: the body, and
-    the head if there is only one. Gives `gradient_cosines`, (R, blocks, tasks, tasks), in
+    the law for the best gain compares. Where tasks answer with outputs of their own, the head's
+    gradients are orthogonal. Gives `gradient_cosines`, (R, blocks, tasks, tasks), in
     [−1, 1], and `gradient_norms`, (R, blocks, tasks); NaN for tasks not seen.
     """
 
     def after_task(self, moment: Moment) -> Values:
         """Take the gradient of every seen task at the parameters before the update."""
-        network, seen = moment.network, moment.task + 1
-        blocks = path(network, 0) if network.heads == 1 else network.body
-        found = [moment.gradient(moment.before, i) for i in range(seen)]
+        blocks, seen = moment.network.blocks, moment.task + 1
+        found = [moment.gradient(parameters=moment.before, task=i) for i in range(seen)]
         cosines = _blank(moment.replicas, len(blocks), moment.tasks, moment.tasks)
         norms = _blank(moment.replicas, len(blocks), moment.tasks)
         for b, block in enumerate(blocks):
@@ -187,8 +181,8 @@ class ForwardAccuracy(Observer):
     """What is already known of a task before it is trained: the two sides of forward transfer.
 
     Gives `arrival_accuracy`, (R,): the accuracy on the task just before its training, a[k−1, k];
-    and `initial_accuracy`, (R,): that of the network as it was initialized. A head of the task's
-    own is untrained in both.
+    and `initial_accuracy`, (R,): that of the network as it was initialized. Outputs of the task's
+    own are untrained in both.
     """
 
     def __init__(self) -> None:
@@ -207,7 +201,7 @@ class ForwardAccuracy(Observer):
 class Trajectory(Observer):
     """What happens within a task: the length of the update so far, and the accuracies.
 
-    Gives `update_norm`, (R, points, blocks): distance of each block of the path from where it
+    Gives `update_norm`, (R, points, blocks): distance of each block from where it
     stood when the task arrived; and `accuracy_within`, (R, points, tasks): the accuracy on each
     seen task, the one in training among them; NaN for tasks not seen. Point p is after step
     (p + 1) · `every`. `measures.stability_gap` and `worst_case_accuracy` summarize it.
@@ -236,15 +230,13 @@ class Trajectory(Observer):
         """Measure the update so far, and judge the seen tasks."""
         if len(self._norms) == self.points:
             return
-        self._norms.append(
-            drift(moment.before, moment.parameters, path(moment.network, moment.head))
-        )
+        self._norms.append(drift(moment.before, moment.parameters, moment.network.blocks))
         scores = [moment.accuracy(moment.parameters, i) for i in range(moment.task + 1)]
         self._scores.append(torch.stack(scores, 1))
 
     def after_task(self, moment: Moment) -> Values:
         """Return the points of the task, and begin anew."""
-        norms = _blank(moment.replicas, self.points, len(path(moment.network, moment.head)))
+        norms = _blank(moment.replicas, self.points, len(moment.network.blocks))
         scores = _blank(moment.replicas, self.points, moment.tasks)
         for p, (lengths, judged) in enumerate(zip(self._norms, self._scores, strict=True)):
             norms[:, p] = lengths

@@ -1,15 +1,15 @@
 """The replicas in the middle of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from clcore.networks import Network, Parameters, block_of, path, trained_names
+from clcore.networks import Network, Parameters, trained_names
+from clcore.networks.loss import cross_entropy, masked
 from clcore.seeds import generator
-from clcore.streams import Dataset, Stream, judged_on
-from clcore.training.batches import Samples, View, samples
-from clcore.training.loss import cross_entropy
+from clcore.streams import Dataset, Stream, competing, judged_on
+from clcore.streams.batches import Batch, Samples, View, drawn_moves, samples
 
 EVALUATION_BATCH = 512  # activations of a batch this size stay in the processor's cache
 PROBE_SAMPLES = 2048  # enough for a stable direction, little against an epoch
@@ -28,56 +28,154 @@ class Run:
         One a replica.
     dataset : Dataset
         The streams' data set, on the device to train on.
+    rates : Tensor
+        float32, (R,): the learning rate of each replica.
+    augment : bool
+        Whether training images are moved at random.
     """
 
     def __init__(
-        self, streams: Sequence[Stream], network: Network, seeds: Sequence[int], dataset: Dataset
+        self,
+        streams: Sequence[Stream],
+        network: Network,
+        seeds: Sequence[int],
+        dataset: Dataset,
+        rates: Tensor,
+        augment: bool = False,
     ) -> None:
+        device = dataset.train_labels.device
         self.network = network
         self.replicas = len(seeds)
         self.tasks = len(streams[0].tasks)
-        self.parameters = network.initialize(seeds, dataset.train_labels.device)
+        self.rates = rates.to(device)
+        self.parameters = network.initialize(seeds, device)
+        self.initial = {n: p.clone() for n, p in self.parameters.items()}
         self.before: Parameters = {}
         self.task = 0
+        self.competing: Tensor | None = None
+        self.draws: list[torch.Generator] = []
         self.notes: dict[str, Tensor] = {}
-        self._streams, self._seeds, self._dataset = streams, seeds, dataset
+        self._streams, self._seeds, self._dataset, self._augment = streams, seeds, dataset, augment
+        images, self._labels = judged_on(streams[0]._replace(dataset=dataset))
+        tasks = [s.tasks for s in streams]
+        self._trained = View(dataset.train_images, dataset, tasks, network.flat)
+        self._judged = View(images, dataset, tasks, network.flat)
 
     def arrive(self, task: int) -> None:
         """Turn to the next task."""
         self.task, self.notes = task, {}
         self.before = {n: p.clone() for n, p in self.parameters.items()}
+        self.draws = [generator(seed, "strategy", task) for seed in self._seeds]
+        if self._streams[0].scenario != "domain":
+            table = torch.stack([competing(s, task + 1) for s in self._streams])
+            self.competing = table.to(self._labels.device)
 
-    @property
-    def head(self) -> int:
-        """The head that answers for the task."""
-        return self._head(self.task)
-
-    def _head(self, task: int) -> int:
-        return task if self._streams[0].heads > 1 else 0
-
-    def draws(self) -> list[torch.Generator]:
+    def dropout_draws(self) -> list[torch.Generator]:
         """Return generators for what the network draws while it trains the task."""
         return [generator(seed, "dropout", self.task) for seed in self._seeds]
 
-    def training(self, task: int) -> tuple[Samples, View]:
-        """Return the training samples of a task, and how the replicas see them."""
-        tasks = [s.tasks[task] for s in self._streams]
-        of = samples([t.train for t in tasks], self._dataset.train_labels, tasks)
-        return of, View(self._dataset.train_images, self._dataset, tasks, self.network.flat)
+    def training(self, tasks: Sequence[int]) -> tuple[Samples, View]:
+        """Return the training samples of some tasks, and how the replicas see them."""
+        return samples(self._streams, tasks, self._dataset.train_labels), self._trained
 
-    def gradient(self, parameters: Parameters | None = None, task: int | None = None) -> Parameters:
-        """Return the gradient of a training loss over at most `PROBE_SAMPLES` samples.
+    def competing_for(self, tasks: Tensor | int) -> Tensor | None:
+        """Return which outputs compete for samples of `tasks`, bool (R, B or 1, outputs)."""
+        if self.competing is None:
+            return None
+        if isinstance(tasks, int):
+            return self.competing[:, tasks, None]
+        replicas = torch.arange(self.replicas, device=tasks.device)[:, None]
+        return self.competing[replicas, tasks]
+
+    def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
+        """Return the logits, (R, B, outputs), of a batch at some parameters."""
+        return self.network.forward(parameters, batch.images)[0]
+
+    def recall(self, rows: Tensor, labels: Tensor, tasks: Tensor, weights: Tensor) -> Batch:
+        """Return earlier training samples, each (R, B), as a batch."""
+        counts = [rows.shape[1]] * self.replicas
+        moves = None
+        if self._augment:
+            moves = torch.stack([drawn_moves(rows.shape[1], g) for g in self.draws]).to(rows.device)
+        images = self._trained.show(rows, tasks, moves)
+        return Batch(images, labels, weights, counts, rows, tasks)
+
+    def gradient(
+        self,
+        batch: Batch | None = None,
+        *,
+        parameters: Parameters | None = None,
+        task: int | None = None,
+    ) -> Parameters:
+        """Return the gradient of a training loss.
 
         Parameters
         ----------
+        batch : Batch, optional
+            Of what; by default at most `PROBE_SAMPLES` samples of a task.
         parameters : Parameters, optional
             Where; by default where the replicas stand.
         task : int, optional
-            Whose loss; by default that of the task being trained.
+            Whose loss, if no batch is given; by default that of the task being trained.
         """
         at = self.parameters if parameters is None else parameters
+        total = {n: torch.zeros_like(at[n]) for n in trained_names(at, self.network.blocks)}
+        everything = torch.ones((self.replicas, len(self.network.blocks)), dtype=torch.bool)
+        state = {n: p.clone() for n, p in at.items()}
+        for part in self._probe(task) if batch is None else [batch]:
+            logits, backward = self.network.forward(state, part.images, everything, part.counts)
+            _, slope = cross_entropy(
+                logits, part.labels, part.weights, self.competing_for(part.tasks)
+            )
+            backward(slope, total, beta=1.0)
+        return total
+
+    def loss(self, parameters: Parameters) -> Tensor:
+        """Return the task's training loss at some parameters, float64 (R,), in nats.
+
+        It is the mean over at most `PROBE_SAMPLES` samples, always the same.
+        """
+        total = torch.zeros(self.replicas, dtype=torch.float64, device=self.rates.device)
+        for part in self._probe():
+            compete = self.competing_for(part.tasks)
+            logits = self.logits(parameters, part)
+            total += cross_entropy(logits, part.labels, part.weights, compete)[0]
+        return total
+
+    def fisher(self) -> Parameters:
+        """Return the diagonal of the Fisher information, a mean over at most `PROBE_SAMPLES`.
+
+        E (∂ log p(y|x) / ∂θ)², with images x of the task's training data and labels y drawn from
+        the model's own answers (one a sample).
+        """
+        at = self.parameters
+        total = {n: torch.zeros_like(at[n]) for n in trained_names(at, self.network.blocks)}
+        draws = [generator(seed, "fisher", self.task) for seed in self._seeds]
+        for part in self._probe():
+            compete = self.competing_for(part.tasks)
+
+            def slopes(
+                logits: Tensor, part: Batch = part, compete: Tensor | None = compete
+            ) -> Tensor:
+                # On the CPU and in float64: a draw must never fall on an output that is out.
+                ends = masked(logits, compete).cpu().double().softmax(2).cumsum(2)
+                drawn = torch.stack(
+                    [torch.rand((ends.shape[1], 1), dtype=ends.dtype, generator=g) for g in draws]
+                )
+                picked = torch.searchsorted(ends, drawn * ends[..., -1:], right=True)
+                labels = picked[..., 0].to(logits.device)
+                return cross_entropy(logits, labels, part.weights.sqrt(), compete)[1]
+
+            self.network.add_squared_gradients(at, part.images, slopes, total)
+        return total
+
+    def _probe(self, task: int | None = None) -> Iterator[Batch]:
+        """Yield at most `PROBE_SAMPLES` training samples of a task in parts, always the same.
+
+        Their weights are one over the number of all of them.
+        """
         number = self.task if task is None else task
-        of, view = self.training(number)
+        of, view = self.training((number,))
         device = of.rows.device
         size = min(PROBE_SAMPLES, max(of.counts))
         chosen = torch.full((self.replicas, size), -1)
@@ -89,30 +187,22 @@ class Run:
         positions = chosen.clamp_min(0).to(device)
         rows, labels = (t.gather(1, positions) for t in (of.rows, of.labels))
         weights = present / present.sum(1, keepdim=True)
-        head = self._head(number)
-        blocks = path(self.network, head)
-        total = {n: torch.zeros_like(at[n]) for n in trained_names(at, blocks)}
-        everything = torch.ones((self.replicas, len(blocks)), dtype=torch.bool)
-        state = {n: p.clone() for n, p in at.items() if block_of(n) in blocks}
         for start in range(0, size, EVALUATION_BATCH):
             part = slice(start, start + EVALUATION_BATCH)
             counts = (chosen[:, part] >= 0).sum(1).tolist()
-            shown = view.show(rows[:, part])
-            logits, backward = self.network.forward(state, shown, head, everything, counts)
-            _, slope = cross_entropy(logits, labels[:, part], weights[:, part])
-            backward(slope, total, beta=1.0)
-        return total
+            images = view.show(rows[:, part], number)
+            yield Batch(images, labels[:, part], weights[:, part], counts, rows[:, part], number)
 
     def accuracy(self, parameters: Parameters, task: int) -> Tensor:
         """Return the accuracy of each replica on a task, float64 (R,), in [0, 1]."""
-        of, view = self._judged(task)
+        of = self._judged_samples(task)
+        compete = self.competing_for(task)
         counts = torch.tensor(of.counts, device=of.rows.device)
         right = torch.zeros(self.replicas, dtype=torch.float64, device=of.rows.device)
         for part in torch.arange(max(of.counts), device=counts.device).split(EVALUATION_BATCH):
-            logits, _ = self.network.forward(
-                parameters, view.show(of.rows[:, part]), self._head(task)
-            )
-            hits = (logits.argmax(2) == of.labels[:, part]) & (part < counts[:, None])
+            logits, _ = self.network.forward(parameters, self._judged.show(of.rows[:, part], task))
+            answers = masked(logits, compete).argmax(2)
+            hits = (answers == of.labels[:, part]) & (part < counts[:, None])
             right += hits.sum(1)
         return (right / counts).cpu()
 
@@ -121,15 +211,13 @@ class Run:
 
         NaN where a replica has fewer images than others.
         """
-        of, view = self._judged(task)
+        of = self._judged_samples(task)
         rows = of.rows[:, :EVALUATION_BATCH]
-        logits, _ = self.network.forward(parameters, view.show(rows), self._head(task))
+        logits, _ = self.network.forward(parameters, self._judged.show(rows, task))
         places = torch.arange(rows.shape[1], device=rows.device)
         counts = torch.tensor(of.counts, device=rows.device)
-        return logits.softmax(2).masked_fill((places >= counts[:, None])[..., None], torch.nan)
+        chances = masked(logits, self.competing_for(task)).softmax(2)
+        return chances.masked_fill((places >= counts[:, None])[..., None], torch.nan)
 
-    def _judged(self, task: int) -> tuple[Samples, View]:
-        images, labels = judged_on(self._streams[0]._replace(dataset=self._dataset))
-        tasks = [s.tasks[task] for s in self._streams]
-        of = samples([t.test for t in tasks], labels, tasks)
-        return of, View(images, self._dataset, tasks, self.network.flat)
+    def _judged_samples(self, task: int) -> Samples:
+        return samples(self._streams, (task,), self._labels, judged=True)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clcore.device import resolve_device
-from clcore.errors import InputError
+from clcore.errors import InputError, known
 from clcore.measures.drift import drift
-from clcore.networks import Network, path, trained_names
+from clcore.networks import Network
 from clcore.strategies import Strategy
 from clcore.streams import Stream
-from clcore.training.batches import Batch, training_batches
-from clcore.training.loss import cross_entropy
+from clcore.streams.batches import training_batches
+from clcore.training.descent import Rule, adam, descend, sgd
 from clcore.training.observers import Observer
 from clcore.training.run import Run
 
@@ -34,9 +34,11 @@ class Budget(NamedTuple):
     learning_rate : float or sequence of float
         Of gradient descent; one for all replicas, or one a replica.
     momentum : float
-        In [0, 1); the velocity starts at 0 with each task.
+        In [0, 1); the velocity starts at 0 with each task. Adam has its own, and takes none.
     augment : bool
         Whether training images are shifted and mirrored at random, see `training_batches`.
+    optimizer : {"sgd", "adam"}
+        Gradient descent, or Adam with its usual constants, begun anew with each task.
     """
 
     epochs: int
@@ -44,6 +46,7 @@ class Budget(NamedTuple):
     learning_rate: float | Sequence[float]
     momentum: float = 0.0
     augment: bool = False
+    optimizer: str = "sgd"
 
 
 class Divergence(NamedTuple):
@@ -80,8 +83,7 @@ class Outcome(NamedTuple):
         (R, T, T): [r, k, i] is the accuracy of replica r on task i after task k, in [0, 1]; NaN
         for tasks not seen by then, and from the task on in which a replica diverged.
     drift : ndarray
-        (R, T, blocks): Euclidean length of each block's update by each task; the last block is
-        the head of that task.
+        (R, T, blocks): Euclidean length of each block's update by each task.
     notes : dict of str to ndarray
         What the strategy recorded: name → (R, T), NaN where it recorded nothing and from the
         task on in which a replica diverged.
@@ -156,11 +158,17 @@ def train(
         torch.use_deterministic_algorithms(True)
     rates = _check(streams, network, seeds, budget)
     began = time.perf_counter()
-    run = Run(streams, network, seeds, streams[0].dataset.to(place))
-    step_rates = torch.tensor(rates, dtype=torch.float32, device=place)
+    run = Run(
+        streams,
+        network,
+        seeds,
+        streams[0].dataset.to(place),
+        torch.tensor(rates, dtype=torch.float32),
+        budget.augment,
+    )
     tasks = run.tasks
     accuracy = np.full((len(seeds), tasks, tasks), np.nan)
-    drifts = np.full((len(seeds), tasks, len(network.body) + 1), np.nan)
+    drifts = np.full((len(seeds), tasks, len(network.blocks)), np.nan)
     notes: dict[str, NDArray[np.float64]] = {}
     observed: dict[str, NDArray[np.float64]] = {}
     divergences: dict[int, Divergence] = {}
@@ -170,22 +178,34 @@ def train(
         started = time.perf_counter()
         # On the CPU, since it is read at every step: a GPU would have to be waited for.
         trainable = strategy.begin(run).cpu()
-        of, view = run.training(k)
+        of, view = run.training(strategy.tasks(run))
         batches = training_batches(
             of, view, seeds, k, budget.epochs, budget.batch, augment=budget.augment
         )
-        losses = _descend(run, trainable, batches, step_rates, budget.momentum, observers)
+        rules: dict[str, Callable[[], Rule | None]] = {
+            "sgd": lambda: sgd(run.rates, budget.momentum) if budget.momentum else None,
+            "adam": lambda: adam(run.rates),
+        }
+        losses, seen = descend(
+            run,
+            strategy,
+            trainable,
+            list(divergences),
+            batches,
+            rules[budget.optimizer](),
+            observers,
+        )
         bad = ~losses.isfinite().cpu()
         strategy.finish(run)
         training_seconds += time.perf_counter() - started
-        images += budget.epochs * sum(of.counts)
+        images += seen
         for r in bad.any(0).nonzero().flatten().tolist():
             step = int(bad[:, r].nonzero()[0])
             divergences.setdefault(r, Divergence(r, k, step, rates[r]))
         alive = np.array([r not in divergences for r in range(len(seeds))])
         for name, values in run.notes.items():
             _keep(notes, name, values, k, tasks, alive)
-        moved = drift(run.before, run.parameters, path(network, run.head))
+        moved = drift(run.before, run.parameters, network.blocks)
         drifts[alive, k] = moved.numpy()[alive]
         for i in range(k + 1):
             accuracy[alive, k, i] = run.accuracy(run.parameters, i).numpy()[alive]
@@ -194,6 +214,8 @@ def train(
                 _keep(observed, name, values, k, tasks, alive)
         if progress:
             progress(k + 1, tasks)
+        if not alive.any():
+            break
     return Outcome(
         accuracy,
         drifts,
@@ -220,42 +242,6 @@ def _keep(
     table.setdefault(name, blank)[alive, task] = found[alive]
 
 
-def _descend(
-    run: Run,
-    trainable: Tensor,
-    batches: Iterable[Batch],
-    rates: Tensor,
-    momentum: float,
-    observers: Sequence[Observer],
-) -> Tensor:
-    """Train one task in place; return the loss before each step and after the last, (·, R)."""
-    network, parameters, head = run.network, run.parameters, run.head
-    names = trained_names(parameters, path(network, head))
-    velocity = {n: torch.zeros_like(parameters[n]) for n in names} if momentum else {}
-    downhill = -rates[:, None] * trainable.to(rates.device)
-    draws = run.draws()
-    losses = []
-    for step, (images, labels, weights, counts) in enumerate(batches, start=1):
-        logits, backward = network.forward(parameters, images, head, trainable, counts, draws)
-        loss, slope = cross_entropy(logits, labels, weights)
-        losses.append(loss)
-        if momentum:
-            backward(slope, velocity, beta=momentum)
-            moving = rates * weights.any(1)  # a replica that idles must not coast on
-            for n in names:
-                length = moving.view(-1, *[1] * (parameters[n].dim() - 1))
-                parameters[n].sub_(velocity[n] * length)
-        else:
-            backward(slope, parameters, beta=1.0, scale=downhill)
-        for observer in observers:
-            if observer.every and step % observer.every == 0:
-                observer.after_step(run)
-    # Where the last step led shows in no loss before it.
-    logits, _ = network.forward(parameters, images, head)
-    losses.append(cross_entropy(logits, labels, weights)[0])
-    return torch.stack(losses)
-
-
 def _check(
     streams: Sequence[Stream], network: Network, seeds: Sequence[int], budget: Budget
 ) -> list[float]:
@@ -269,12 +255,12 @@ def _check(
         same = (
             stream.dataset.checksum == first.dataset.checksum
             and len(stream.tasks) == len(first.tasks)
-            and (stream.heads, stream.outputs) == (first.heads, first.outputs)
+            and (stream.scenario, stream.outputs) == (first.scenario, first.outputs)
             and stream.held_out == first.held_out
         )
         if not same:
             raise InputError(
-                f"streams {first.name!r} and {stream.name!r} differ in data set, tasks, heads or "
+                f"streams {first.name!r} and {stream.name!r} differ in data set, tasks, outputs or "
                 "held-out part: replicas that train together must agree in these"
             )
     for k, task in ((k, task) for stream in streams for k, task in enumerate(stream.tasks)):
@@ -283,21 +269,38 @@ def _check(
                 f"task {k} of stream {first.name!r} has {len(task.train)} samples to train on and "
                 f"{len(task.test)} to judge on: each must be at least 1; change the held-out part"
             )
-    if network.heads < first.heads:
+    channels, *_ = first.dataset.shape
+    inputs = first.dataset.train_images[0].numel() if network.flat else channels
+    if (network.inputs, network.outputs) != (inputs, first.outputs):
         raise InputError(
-            f"stream {first.name!r} needs {first.heads} heads, {network.name} has "
-            f"{network.heads}: make the network with heads={first.heads}"
+            f"{network.name} with {network.inputs} inputs and {network.outputs} outputs on stream "
+            f"{first.name!r}: its data set {first.dataset.name} needs {inputs} "
+            f"{'pixels' if network.flat else 'channels'}, its tasks {first.outputs} outputs"
         )
+    return check_budget(budget, len(seeds))
+
+
+def check_budget(budget: Budget, replicas: int) -> list[float]:
+    """Return each replica's learning rate.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range, or there is not one learning rate a replica.
+    """
     if budget.epochs < 1 or budget.batch < 1:
         raise InputError(
             f"budget of {budget.epochs} epochs and batch {budget.batch}: each must be at least 1"
         )
     if not 0 <= budget.momentum < 1:
         raise InputError(f"momentum {budget.momentum} is not in [0, 1)")
+    known("optimizer", budget.optimizer, ("sgd", "adam"))
+    if budget.optimizer == "adam" and budget.momentum:
+        raise InputError(f"momentum {budget.momentum} with adam, which has its own: leave it out")
     given = budget.learning_rate
-    rates = [float(given)] * len(seeds) if isinstance(given, int | float) else list(given)
-    if len(rates) != len(seeds):
-        raise InputError(f"{len(rates)} learning rates for {len(seeds)} seeds: pass one a seed")
+    rates = [float(given)] * replicas if isinstance(given, int | float) else list(given)
+    if len(rates) != replicas:
+        raise InputError(f"{len(rates)} learning rates for {replicas} seeds: pass one a seed")
     if not all(np.isfinite(rate) and rate > 0 for rate in rates):
         raise InputError(f"learning rates {rates}: each must be finite and above 0")
     return rates

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from clcore.measures import drift, relative_drift
-from clcore.networks import ResNet18, path
+from clcore.networks import ResNet18
 
 
 def test_by_hand() -> None:
@@ -23,12 +23,12 @@ def test_by_hand() -> None:
 
 
 def test_against_numpy() -> None:
-    network = ResNet18(1, 3, heads=2, width=2)
+    network = ResNet18(1, 3, width=2)
     before, after = (network.initialize(seeds, torch.device("cpu")) for seeds in ([0, 1], [2, 3]))
     for name in after:
         if name.endswith((".mean", ".variance")):
             after[name] += 100  # running statistics do not count
-    blocks = path(network, 1)
+    blocks = network.blocks
     found = drift(before, after, blocks)
     for r in range(2):
         for i, block in enumerate(blocks):

@@ -4,15 +4,15 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clcore.errors import InputError
-from clcore.networks import MLP, Parameters, block_of, path
+from clcore.networks import MLP, Parameters, block_of
 from clcore.seeds import generator
 
-NETWORK = MLP(5, [7, 6], 3, heads=2)
-HEAD = 1
-BLOCKS = path(NETWORK, HEAD)
+NETWORK = MLP(5, [7, 6], 3)
+BLOCKS = NETWORK.blocks
 REPLICAS = 3
 
 
@@ -31,29 +31,29 @@ SLOPE = draw(2, REPLICAS, 9, 3)
 ALL = torch.ones(REPLICAS, 3, dtype=torch.bool)
 
 
+def logits_of_one(parameters: Parameters, r: int, images: Tensor) -> Tensor:
+    """Return the logits of one replica, with out-of-place operations alone."""
+    for block in BLOCKS:
+        images = images @ parameters[f"{block}.weight"][r] + parameters[f"{block}.bias"][r]
+        if block != BLOCKS[-1]:
+            images = images * (images > 0)
+    return images
+
+
 def plain_logits(parameters: Parameters) -> Tensor:
-    """Return the logits, replica by replica and with out-of-place operations alone."""
-    outputs = []
-    for r in range(REPLICAS):
-        hidden = IMAGES[r]
-        for block in BLOCKS:
-            hidden = hidden @ parameters[f"{block}.weight"][r] + parameters[f"{block}.bias"][r]
-            if block != BLOCKS[-1]:
-                hidden = hidden * (hidden > 0)
-        outputs.append(hidden)
-    return torch.stack(outputs)
+    return torch.stack([logits_of_one(parameters, r, IMAGES[r]) for r in range(REPLICAS)])
 
 
 def autograd(parameters: Parameters) -> Parameters:
-    """Return the gradient of (logits · slope) by the parameters on the path."""
-    leaves = {n: p.clone().requires_grad_() for n, p in parameters.items() if block_of(n) in BLOCKS}
+    """Return the gradient of (logits · slope) by the parameters."""
+    leaves = {n: p.clone().requires_grad_() for n, p in parameters.items()}
     value = (plain_logits(leaves) * SLOPE).sum()
     return dict(zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True))
 
 
 def ours(parameters: Parameters, trainable: Tensor = ALL) -> Parameters:
-    out = {n: torch.zeros_like(p) for n, p in parameters.items() if block_of(n) in BLOCKS}
-    NETWORK.forward(parameters, IMAGES, HEAD, trainable)[1](SLOPE, out)
+    out = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    NETWORK.forward(parameters, IMAGES, trainable)[1](SLOPE, out)
     return out
 
 
@@ -69,7 +69,7 @@ def close(found: Parameters, expected: Parameters) -> None:
 
 
 def test_logits(parameters: Parameters) -> None:
-    logits, _ = NETWORK.forward(parameters, IMAGES, HEAD)
+    logits, _ = NETWORK.forward(parameters, IMAGES)
     torch.testing.assert_close(logits, plain_logits(parameters), rtol=1e-12, atol=1e-14)
 
 
@@ -87,11 +87,34 @@ def test_gradient_is_that_of_differences(parameters: Parameters) -> None:
             values = []
             for moved in (kept + step, kept - step):
                 flat[i] = moved
-                logits, _ = NETWORK.forward(parameters, IMAGES, HEAD)
+                logits, _ = NETWORK.forward(parameters, IMAGES)
                 values.append((logits * SLOPE).sum().item())
             flat[i] = kept
             difference = (values[0] - values[1]) / (2 * step)
             assert gradient.view(-1)[i].item() == pytest.approx(difference, rel=1e-6, abs=1e-7)
+
+
+def test_squared_gradients_against_single_samples(parameters: Parameters) -> None:
+    """One sample after the other by autograd; the last of each replica is padding."""
+    labels = torch.randint(3, (REPLICAS, 9), generator=torch.Generator().manual_seed(3))
+    weights = draw(4, REPLICAS, 9).abs()
+    weights[:, -1] = 0
+
+    def slopes(logits: Tensor) -> Tensor:
+        torch.testing.assert_close(logits, plain_logits(parameters), rtol=1e-12, atol=1e-14)
+        return (logits.softmax(2) - F.one_hot(labels, 3)) * weights[..., None]
+
+    expected = {n: draw(5, *p.shape) for n, p in parameters.items()}  # what is there already
+    out = {n: value.clone() for n, value in expected.items()}
+    NETWORK.add_squared_gradients(parameters, IMAGES, slopes, out)
+    for r, i in itertools.product(range(REPLICAS), range(8)):
+        leaves = {n: p.clone().requires_grad_() for n, p in parameters.items()}
+        answer = logits_of_one(leaves, r, IMAGES[r, i : i + 1])
+        loss = weights[r, i] * F.cross_entropy(answer, labels[r, i : i + 1])
+        found = torch.autograd.grad(loss, list(leaves.values()))
+        for name, gradient in zip(leaves, found, strict=True):
+            expected[name][r] += gradient[r] ** 2
+    close(out, expected)
 
 
 SETS = [torch.tensor(rows, dtype=torch.bool) for rows in itertools.product([0, 1], repeat=3)]
@@ -103,7 +126,7 @@ def test_part_that_trains(parameters: Parameters, common: Tensor) -> None:
     expected = autograd(parameters)
     out = {n: torch.full_like(p, 7.0) for n, p in expected.items()}
     trainable = common.expand(REPLICAS, -1)
-    NETWORK.forward(parameters, IMAGES, HEAD, trainable)[1](SLOPE, out)
+    NETWORK.forward(parameters, IMAGES, trainable)[1](SLOPE, out)
     for name in out:
         trains = bool(common[BLOCKS.index(block_of(name))])
         wanted = expected[name] if trains else torch.full_like(out[name], 7.0)
@@ -121,7 +144,7 @@ def test_scale_and_beta(parameters: Parameters) -> None:
     scale = draw(3, REPLICAS, 3)
     before = {n: draw(4, *p.shape) for n, p in autograd(parameters).items()}
     out = {n: p.clone() for n, p in before.items()}
-    NETWORK.forward(parameters, IMAGES, HEAD, ALL)[1](SLOPE, out, beta=0.7, scale=scale)
+    NETWORK.forward(parameters, IMAGES, ALL)[1](SLOPE, out, beta=0.7, scale=scale)
     close(
         out,
         {n: 0.7 * before[n] + column(n, scale) * g for n, g in autograd(parameters).items()},
@@ -134,7 +157,7 @@ def test_descent_in_place_is_gradient_then_step(parameters: Parameters) -> None:
     expected = {n: p.clone() for n, p in parameters.items()}
     for name, gradient in autograd(parameters).items():
         expected[name] += column(name, downhill) * gradient
-    _, backward = NETWORK.forward(parameters, IMAGES, HEAD, trainable)
+    _, backward = NETWORK.forward(parameters, IMAGES, trainable)
     backward(SLOPE, parameters, beta=1.0, scale=downhill)
     close(parameters, expected)
 
@@ -143,12 +166,12 @@ def test_stacked_equals_alone() -> None:
     """In float32, where the order of summation may differ: to 1e-6 of the largest entry."""
     images, slope = IMAGES.float(), SLOPE.float()
     together = NETWORK.initialize([4, 5, 6], torch.device("cpu"))
-    logits, backward = NETWORK.forward(together, images, HEAD, ALL)
+    logits, backward = NETWORK.forward(together, images, ALL)
     out = {n: torch.zeros_like(together[n]) for n in together}
     backward(slope, out)
     for r, seed in enumerate([4, 5, 6]):
         alone = NETWORK.initialize([seed], torch.device("cpu"))
-        one, backward = NETWORK.forward(alone, images[r : r + 1], HEAD, ALL[:1])
+        one, backward = NETWORK.forward(alone, images[r : r + 1], ALL[:1])
         torch.testing.assert_close(one[0], logits[r], rtol=1e-6, atol=1e-6)
         mine = {n: torch.zeros_like(alone[n]) for n in alone}
         backward(slope[r : r + 1], mine)
@@ -160,7 +183,7 @@ def test_stacked_equals_alone() -> None:
 def test_initialization_is_uniform_within_the_bound() -> None:
     network = MLP(100, [400], 50)
     parameters = network.initialize([0], torch.device("cpu"))
-    for name, rows in (("layer1.weight", 100), ("head0.weight", 400), ("layer1.bias", 100)):
+    for name, rows in (("layer1.weight", 100), ("head.weight", 400), ("layer1.bias", 100)):
         values, bound = parameters[name], rows**-0.5
         assert 0.98 * bound < values.abs().max() <= bound
         assert values.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
@@ -174,20 +197,21 @@ def test_replicas_start_from_their_own_seed() -> None:
         assert not torch.equal(values[0], values[1])
 
 
-def test_more_heads_leave_the_body_as_it_is() -> None:
-    one = MLP(5, [7, 6], 3).initialize([0], torch.device("cpu"))
-    two = NETWORK.initialize([0], torch.device("cpu"))
-    assert all(torch.equal(one[n], two[n]) for n in one)
-    assert not torch.equal(two["head0.weight"], two["head1.weight"])
+def test_more_outputs_leave_what_is_below_them_as_it_is() -> None:
+    few = NETWORK.initialize([0], torch.device("cpu"))
+    many = MLP(5, [7, 6], 8).initialize([0], torch.device("cpu"))
+    assert few.keys() == many.keys()
+    for name in few:
+        same = few[name].shape == many[name].shape and torch.equal(few[name], many[name])
+        assert same == (block_of(name) != "head")
 
 
 @pytest.mark.parametrize(
-    ("inputs", "hidden", "outputs", "heads"),
-    [(0, [3], 2, 1), (3, [], 2, 1), (3, [0], 2, 1), (3, [3], 0, 1), (3, [3], 2, 0)],
+    ("inputs", "hidden", "outputs"), [(0, [3], 2), (3, [], 2), (3, [0], 2), (3, [3], 0)]
 )
-def test_bad_sizes(inputs: int, hidden: list[int], outputs: int, heads: int) -> None:
+def test_bad_sizes(inputs: int, hidden: list[int], outputs: int) -> None:
     with pytest.raises(InputError, match="at least 1, with at least one hidden layer"):
-        MLP(inputs, hidden, outputs, heads)
+        MLP(inputs, hidden, outputs)
 
 
 def test_dropout_keeps_the_mean_and_belongs_to_the_replica() -> None:
@@ -199,18 +223,16 @@ def test_dropout_keeps_the_mean_and_belongs_to_the_replica() -> None:
     def draws(seeds: list[int]) -> list[torch.Generator]:
         return [generator(seed, "dropout", 0) for seed in seeds]
 
-    both, _ = network.forward(parameters, images, 0, trainable, None, draws([1, 2]))
+    both, _ = network.forward(parameters, images, trainable, None, draws([1, 2]))
     for r, seed in enumerate([1, 2]):
         own = {n: p[r : r + 1] for n, p in parameters.items()}
-        alone, _ = network.forward(own, images[r : r + 1], 0, trainable[:1], None, draws([seed]))
+        alone, _ = network.forward(own, images[r : r + 1], trainable[:1], None, draws([seed]))
         torch.testing.assert_close(alone[0], both[r], rtol=1e-4, atol=1e-6)
-    judged, _ = network.forward(parameters, images, 0)
+    judged, _ = network.forward(parameters, images)
     plain = MLP(6, [400, 400], 3)
-    assert judged.equal(plain.forward(parameters, images, 0)[0])
+    assert judged.equal(plain.forward(parameters, images)[0])
     generators = draws([1, 2])
-    many = [
-        network.forward(parameters, images, 0, trainable, None, generators)[0] for _ in range(400)
-    ]
+    many = [network.forward(parameters, images, trainable, None, generators)[0] for _ in range(400)]
     spread = torch.stack(many).std(0)
     assert (spread > 0).all()
     # ReLU after a dropped layer is convex, so the mean is near the undropped value, not on it.
@@ -226,13 +248,11 @@ def test_gradient_under_dropout_against_finite_differences() -> None:
 
     def value() -> float:
         draws = [generator(3, "dropout", 0)]
-        logits, _ = network.forward(parameters, images, 0, trainable, None, draws)
+        logits, _ = network.forward(parameters, images, trainable, None, draws)
         return float((logits * slope).sum())
 
     gradients = {n: torch.zeros_like(p) for n, p in parameters.items()}
-    _, backward = network.forward(
-        parameters, images, 0, trainable, None, [generator(3, "dropout", 0)]
-    )
+    _, backward = network.forward(parameters, images, trainable, None, [generator(3, "dropout", 0)])
     backward(slope, gradients)
     for name, p in parameters.items():
         flat = p.view(-1)
@@ -257,7 +277,7 @@ def test_bfloat16_is_near_float32_and_updates_in_float32() -> None:
     found = []
     for network in (plain, rough):
         gradients = {n: torch.zeros_like(p) for n, p in parameters.items()}
-        logits, backward = network.forward(parameters, images, 0, trainable)
+        logits, backward = network.forward(parameters, images, trainable)
         backward(slope, gradients)
         assert logits.dtype == torch.float32
         found.append((logits, gradients))

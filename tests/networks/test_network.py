@@ -2,24 +2,25 @@ import pytest
 import torch
 
 from clcore.errors import InputError
-from clcore.networks import MLP, Network, ResNet18, block_of, last_blocks, path, trained_names
+from clcore.networks import MLP, Network, ResNet18, block_of, last_blocks, trained_names
 
-NETWORKS: list[Network] = [MLP(4, [5, 6, 7], 3, heads=2), ResNet18(1, 3, heads=2, width=2)]
+NETWORKS: list[Network] = [MLP(4, [5, 6, 7], 3), ResNet18(1, 3, width=2)]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_parameter_belongs_to_a_block(network: Network) -> None:
     parameters = network.initialize([0], torch.device("cpu"))
-    assert {block_of(name) for name in parameters} == {*network.body, "head0", "head1"}
-    assert path(network, 1) == (*network.body, "head1")
+    assert list(dict.fromkeys(block_of(name) for name in parameters)) == list(network.blocks)
+    assert network.blocks[-1] == "head"
+    assert parameters["head.bias"].numel() == network.outputs
 
 
 def test_trained_names_leave_out_statistics_and_other_blocks() -> None:
     parameters = NETWORKS[1].initialize([0], torch.device("cpu"))
-    found = trained_names(parameters, ("residual3", "head1"))
+    found = trained_names(parameters, ("residual3", "head"))
     assert sorted(found) == [
-        "head1.bias",
-        "head1.weight",
+        "head.bias",
+        "head.weight",
         *(f"residual3.{conv}.{part}" for conv in ("conv1", "conv2", "shortcut")
           for part in ("scale", "shift", "weight")),
     ]  # fmt: skip
@@ -27,8 +28,8 @@ def test_trained_names_leave_out_statistics_and_other_blocks() -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_last_blocks(network: Network) -> None:
-    blocks = path(network, 0)
-    assert blocks[last_blocks(network, 1) :] == ("head0",)
+    blocks = network.blocks
+    assert blocks[last_blocks(network, 1) :] == ("head",)
     assert blocks[last_blocks(network, 3) :] == blocks[-3:]
     assert blocks[last_blocks(network, len(blocks)) :] == blocks
     assert last_blocks(network, 0) == len(blocks)

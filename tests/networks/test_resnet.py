@@ -2,15 +2,15 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clcore.errors import InputError
-from clcore.networks import Parameters, ResNet18, is_statistic, path, trained_names
+from clcore.networks import Parameters, ResNet18, is_statistic, trained_names
 from clcore.streams.torchvision_import import torchvision_datasets
 
-NETWORK = ResNet18(3, 5, heads=2)
-HEAD = 1
-BLOCKS = path(NETWORK, HEAD)
+NETWORK = ResNet18(3, 5)
+BLOCKS = NETWORK.blocks
 PARTS = {
     "weight": "weight",
     "scale": "weight",
@@ -28,7 +28,7 @@ def draw(seed: int, *shape: int) -> Tensor:
 def their_name(name: str) -> str:
     """Translate "residual3.conv2.scale" to "layer2.0.bn2.weight"."""
     block, _, rest = name.partition(".")
-    if block.startswith("head"):
+    if block == "head":
         return f"fc.{rest}"
     unit, part = rest.split(".")
     kind = "conv" if part == "weight" else "bn"
@@ -48,11 +48,7 @@ def reference(parameters: Parameters) -> nn.Module:
     model: nn.Module = resnet18(num_classes=5)
     model.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
     model.maxpool = nn.Identity()
-    ours = {
-        their_name(n): p[0].clone()
-        for n, p in parameters.items()
-        if not n.startswith("head") or n.startswith(f"head{HEAD}.")
-    }
+    ours = {their_name(n): p[0].clone() for n, p in parameters.items()}
     left = model.double().load_state_dict(ours, strict=False)
     assert not left.unexpected_keys
     assert all(key.endswith("num_batches_tracked") for key in left.missing_keys)
@@ -83,7 +79,7 @@ def close(found: Tensor, expected: Tensor, name: str = "") -> None:
 
 def test_evaluation(parameters: Parameters) -> None:
     before = {n: p.clone() for n, p in parameters.items()}
-    logits, _ = NETWORK.forward(parameters, IMAGES, HEAD)
+    logits, _ = NETWORK.forward(parameters, IMAGES)
     with torch.no_grad():
         close(logits[0], reference(parameters).eval()(IMAGES[0]))
     assert all(torch.equal(before[n], parameters[n]) for n in before)
@@ -101,7 +97,7 @@ def test_training_of_the_last_blocks(parameters: Parameters, trained: int) -> No
     expected = model(IMAGES[0])
     expected.backward(SLOPE[0])
     before = {n: p.clone() for n, p in parameters.items()}
-    logits, backward = NETWORK.forward(parameters, IMAGES, HEAD, trainable)
+    logits, backward = NETWORK.forward(parameters, IMAGES, trainable)
     assert not logits.requires_grad
     close(logits[0], expected.detach())
     names = trained_names(parameters, BLOCKS)
@@ -120,18 +116,48 @@ def test_training_of_the_last_blocks(parameters: Parameters, trained: int) -> No
         close(parameters[name][0], state[their_name(name)], name)
 
 
+def test_squared_gradients_against_single_samples(
+    parameters: Parameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sample after the other by autograd; the last one is padding."""
+    monkeypatch.setattr("clcore.networks.resnet.SQUARED", 4)  # parts of 4 and 2
+    labels, weights = torch.tensor([[0, 4, 2, 1, 3, 3]]), draw(102, 1, 6).abs()
+    weights[:, -1] = 0
+
+    def slopes(logits: Tensor) -> Tensor:
+        return (logits.softmax(2) - F.one_hot(labels, 5)) * weights[..., None]
+
+    before = {n: p.clone() for n, p in parameters.items()}
+    out = {n: torch.ones_like(parameters[n]) for n in trained_names(parameters, BLOCKS)}
+    NETWORK.add_squared_gradients(parameters, IMAGES, slopes, out)
+    assert all(torch.equal(before[n], parameters[n]) for n in before)
+    model = reference(parameters).eval()
+    total = {n: torch.ones_like(w) for n, w in model.named_parameters()}
+    for i in range(5):
+        model.zero_grad()
+        (
+            weights[0, i] * F.cross_entropy(model(IMAGES[0, i : i + 1]), labels[0, i : i + 1])
+        ).backward()
+        for n, w in model.named_parameters():
+            assert w.grad is not None
+            total[n] += w.grad**2
+    assert len(total) == len(out)
+    for name, found in out.items():
+        close(found[0], total[their_name(name)], name)
+
+
 @pytest.mark.parametrize(("outputs", "count"), [(10, 11_173_962), (100, 11_220_132)])
 def test_number_of_parameters(outputs: int, count: int) -> None:
     """The published sizes of ResNet-18 for CIFAR-10 and CIFAR-100."""
     network = ResNet18(3, outputs)
     parameters = network.initialize([0], torch.device("cpu"))
-    names = trained_names(parameters, path(network, 0))
+    names = trained_names(parameters, network.blocks)
     assert sum(parameters[n][0].numel() for n in names) == count
 
 
 def test_nine_convolutional_blocks() -> None:
-    assert len(NETWORK.body) == 9
-    assert NETWORK.body[0] == "stem"
+    assert len(BLOCKS) == 10
+    assert (BLOCKS[0], BLOCKS[-1]) == ("stem", "head")
 
 
 # ------------------------------------------------------------------ replicas, on a small network
@@ -156,7 +182,7 @@ def descend(parameters: Parameters, replicas: list[int], counts: list[int] | Non
     rates = torch.tensor([[0.1], [0.2], [0.3]], dtype=torch.float64)[replicas]
     trainable = SOME[replicas]
     images = PICTURES[replicas]
-    _, backward = SMALL.forward(parameters, images, 0, trainable, counts)
+    _, backward = SMALL.forward(parameters, images, trainable, counts)
     backward(PULL[replicas], parameters, beta=1.0, scale=-rates * trainable)
 
 
@@ -170,17 +196,32 @@ def test_stacked_equals_alone() -> None:
         for name in alone:
             close(together[name][r], alone[name][0], name)
             block = name.partition(".")[0]
-            moves = bool(SOME[r, path(SMALL, 0).index(block)])
+            moves = bool(SOME[r, SMALL.blocks.index(block)])
             assert torch.equal(alone[name], start[name]) != moves, name
+
+
+def test_squared_gradients_belong_to_the_replica() -> None:
+    def squares(replicas: list[int]) -> Parameters:
+        parameters = small([r + 1 for r in replicas])
+        out = {n: torch.zeros_like(parameters[n]) for n in trained_names(parameters, SMALL.blocks)}
+        SMALL.add_squared_gradients(
+            parameters, PICTURES[replicas], lambda logits: logits * PULL[replicas], out
+        )
+        return out
+
+    together = squares([0, 1, 2])
+    for r in range(3):
+        for name, alone in squares([r]).items():
+            close(together[name][r], alone[0], name)
 
 
 def test_momentum_is_gradient_plus_beta_of_the_past() -> None:
     parameters = small([1, 2, 3])
-    _, backward = SMALL.forward(parameters, PICTURES, 0, SOME)
-    names = trained_names(parameters, path(SMALL, 0))
+    _, backward = SMALL.forward(parameters, PICTURES, SOME)
+    names = trained_names(parameters, SMALL.blocks)
     gradient = {n: torch.zeros_like(parameters[n]) for n in names}
     backward(PULL, gradient)
-    _, backward = SMALL.forward(parameters, PICTURES, 0, SOME)
+    _, backward = SMALL.forward(parameters, PICTURES, SOME)
     out = {n: draw(9, *parameters[n].shape) for n in names}
     backward(PULL, out, beta=0.9)
     for n in names:
@@ -190,17 +231,17 @@ def test_momentum_is_gradient_plus_beta_of_the_past() -> None:
 def test_scale_is_that_of_replica_and_block() -> None:
     parameters = small([1, 2, 3])
     everything = torch.ones(3, 10, dtype=torch.bool)
-    names = trained_names(parameters, path(SMALL, 0))
+    names = trained_names(parameters, SMALL.blocks)
     scale = draw(10, 3, 10)
     found = []
     for given in (None, scale):
-        _, backward = SMALL.forward(parameters, PICTURES, 0, everything)
+        _, backward = SMALL.forward(parameters, PICTURES, everything)
         out = {n: torch.zeros_like(parameters[n]) for n in names}
         backward(PULL, out, scale=given)
         found.append(out)
     for n in names:
         for r in range(3):
-            factor = scale[r, path(SMALL, 0).index(n.partition(".")[0])]
+            factor = scale[r, SMALL.blocks.index(n.partition(".")[0])]
             close(found[1][n][r], factor * found[0][n][r], n)
 
 
@@ -210,9 +251,9 @@ def test_padding_changes_nothing() -> None:
     pull = PULL[:1].clone()
     pull[:, 5:] = 0
     trainable = SOME[:1]
-    logits, backward = SMALL.forward(padded, PICTURES[:1], 0, trainable, [5])
+    logits, backward = SMALL.forward(padded, PICTURES[:1], trainable, [5])
     backward(pull, padded, beta=1.0, scale=-0.1 * trainable.double())
-    short, backward = SMALL.forward(exact, PICTURES[:1, :5], 0, trainable)
+    short, backward = SMALL.forward(exact, PICTURES[:1, :5], trainable)
     backward(pull[:, :5], exact, beta=1.0, scale=-0.1 * trainable.double())
     close(logits[:, :5], short)
     assert logits.shape == (1, 8, 3)
@@ -225,7 +266,7 @@ def test_replica_without_samples_stays() -> None:
     descend(parameters, [0, 1, 2], [0, 8, 8])
     for name in parameters:
         assert torch.equal(parameters[name][0], start[name][0]), name
-    assert not torch.equal(parameters["head0.weight"][1], start["head0.weight"][1])
+    assert not torch.equal(parameters["head.weight"][1], start["head.weight"][1])
 
 
 def test_single_sample_where_one_pixel_is_left() -> None:
@@ -248,7 +289,7 @@ def test_initialization() -> None:
     assert 0.98 * bound < found["residual6.conv1.weight"].abs().max() <= bound
 
 
-@pytest.mark.parametrize("sizes", [(0, 2, 1, 4), (1, 0, 1, 4), (1, 2, 0, 4), (1, 2, 1, 0)])
-def test_bad_sizes(sizes: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("sizes", [(0, 2, 4), (1, 0, 4), (1, 2, 0)])
+def test_bad_sizes(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(InputError, match="each must be at least 1"):
         ResNet18(*sizes)

@@ -137,7 +137,8 @@ def test_records_of_another_version_are_flagged_and_run_again_on_request(
 def test_data_says_what_is_here_and_what_to_do(tmp_path, capsys):
     assert main(["data", "--data", str(tmp_path)]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert rows[0].startswith("digits    here, 1347 training images")
+    assert rows[0].split(maxsplit=1)[0] == "digits"
+    assert "here, 1347 training images" in rows[0]
     assert "download=True" in rows[1]
 
 

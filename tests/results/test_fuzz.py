@@ -16,9 +16,18 @@ GRID = {
     "seeds": [0, 1],
     "stream": {"name": "permuted", "fractions": [1.0]},
     "network": {"name": "mlp", "hidden": [8]},
-    "strategy": [{"name": "hybrid"}, {"name": "frozen", "modules": 1}],
-    "budget": {"epochs": 1, "batch": 64, "momentum": 0.5},
-    "search": {"learning_rate": [0.1, 0.2], "seeds": [7, 8], "holdout": 0.3},
+    "strategy": [
+        {"name": "hybrid", "metric": "cosine", "taken": "end"},
+        {"name": "frozen", "modules": 1},
+        {"name": "ewc"},
+    ],
+    "budget": {"epochs": 1, "batch": 64, "momentum": 0.5, "optimizer": "sgd"},
+    "search": {
+        "learning_rate": [0.1, 0.2],
+        "seeds": [7, 8],
+        "holdout": 0.3,
+        "ewc": {"strength": [0.5, 1.0]},
+    },
 }
 WORDS = st.sampled_from(["digits", "name", "few", "metric", "mlp", "permuted", "nan", "1.5"])
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, 1, -1, 10**400, 2**63, True, 1e308])
@@ -60,7 +69,8 @@ def grid_or_input_error(content):
     assert isinstance(grid, Grid)
     for spec in (spec for setting in grid.reported + grid.searched for spec in setting):
         assert spec.identity()
-        spec.build_strategy()
+        with suppress(InputError):
+            spec.build_strategy()
 
 
 @MANY

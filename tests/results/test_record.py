@@ -174,5 +174,23 @@ def test_the_rate_is_chosen_on_held_out_images(tmp_path):
         chosen(diverging, tmp_path)
 
 
+def test_options_are_chosen_on_held_out_images(tmp_path):
+    """With no module trained, the second task stays unknown."""
+    search = {
+        "learning_rate": [0.3],
+        "seeds": [7, 8],
+        "holdout": 0.3,
+        "partial": {"modules": [0, 2]},
+    }
+    budget = {"epochs": 1, "batch": 64}
+    strategies = [{"name": "partial"}, {"name": "frozen"}]
+    grid = parse_grid(GRID | {"budget": budget, "search": search, "strategy": strategies})
+    for spec in (spec for setting in grid.searched for spec in setting):
+        recorded(spec, folder=tmp_path)
+    found = chosen(grid, tmp_path)
+    assert found == [grid.reported[0][1], grid.reported[1][0]]
+    assert found[0].strategy == {"name": "partial", "modules": 2}
+
+
 def test_without_a_search_every_run_is_reported(tmp_path):
     assert chosen(parse_grid(GRID), tmp_path) == [first(GRID)]

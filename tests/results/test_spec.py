@@ -15,6 +15,9 @@ GRID = {
 }
 
 
+SEARCH = {"learning_rate": [0.1, 0.2], "seeds": [7, 8], "holdout": 0.3}
+
+
 def test_a_grid_is_the_product_of_its_alternatives():
     budgets = [GRID["budget"] | {"learning_rate": rate} for rate in (0.1, 0.2, 0.3)]
     grid = parse_grid(GRID | {"budget": budgets})
@@ -28,8 +31,7 @@ def test_a_grid_is_the_product_of_its_alternatives():
 
 def test_a_search_gives_every_setting_the_same_rates_on_held_out_images():
     budget = {"epochs": 1, "batch": 32}
-    search = {"learning_rate": [0.1, 0.2], "seeds": [7, 8], "holdout": 0.3}
-    grid = parse_grid(GRID | {"budget": budget, "search": search})
+    grid = parse_grid(GRID | {"budget": budget, "search": SEARCH})
     assert [len(setting) for setting in grid.reported + grid.searched] == [2, 2, 2, 2]
     for reported, searched in zip(grid.reported, grid.searched, strict=True):
         for rate, one, other in zip([0.1, 0.2], reported, searched, strict=True):
@@ -64,9 +66,44 @@ def test_a_spec_builds_what_it_names():
     streams = spec.streams(digits)
     network = spec.build_network(digits, streams[0])
     assert [len(s.tasks) for s in streams] == [5, 5]
-    assert (network.heads, network.body) == (5, ("layer1",))
+    assert (network.inputs, network.outputs, network.blocks) == (64, 10, ("layer1", "head"))
     assert spec.build_strategy().modules == 1
     assert spec.build_strategy() is not spec.build_strategy()
+
+
+@pytest.mark.parametrize(("scenario", "outputs"), [("task", 10), ("domain", 2), ("class", 10)])
+@pytest.mark.parametrize(
+    ("network", "inputs"),
+    [({"name": "mlp", "hidden": [8]}, 64), ({"name": "resnet18", "width": 2}, 1)],
+)
+def test_the_network_has_the_outputs_that_a_scenario_needs(scenario, outputs, network, inputs):
+    stream = {"name": "split", "tasks": 5, "scenario": scenario}
+    spec = first(GRID | {"stream": stream, "network": network})
+    digits = load("digits")
+    streams = spec.streams(digits)
+    assert streams[0].scenario == scenario
+    built = spec.build_network(digits, streams[0])
+    assert (built.inputs, built.outputs) == (inputs, outputs)
+    check_begin(spec)
+
+
+OPEN = [{"name": "ewc"}, {"name": "ewc", "strength": 5.0}, {"name": "initialized"}]
+
+
+def test_a_search_gives_a_strategy_the_options_it_leaves_open():
+    search = SEARCH | {"ewc": {"strength": [0.5, 2.0, 3.0]}}
+    budget = {"epochs": 1, "batch": 32}
+    grid = parse_grid(GRID | {"strategy": OPEN, "budget": budget, "search": search})
+    for settings, seeds, holdout in (
+        (grid.reported, (0, 1), 0.0),
+        (grid.searched, (7, 8), 0.3),
+    ):
+        assert [len(setting) for setting in settings] == [6, 2, 2]
+        found = [(s.strategy["strength"], s.budget.learning_rate) for s in settings[0]]
+        assert found == [(s, rate) for s in (0.5, 2.0, 3.0) for rate in (0.1, 0.2)]
+        assert {s.strategy["strength"] for s in settings[1]} == {5.0}
+        assert all(s.strategy == {"name": "initialized"} for s in settings[2])
+        assert all((s.seeds, s.holdout) == (seeds, holdout) for one in settings for s in one)
 
 
 @pytest.mark.parametrize(
@@ -100,21 +137,28 @@ def test_a_spec_builds_what_it_names():
         ({"stream": {"name": "split", "tasks": 2.5}}, "tasks = 2.5: expected a whole number"),
         ({"network": {"name": "mlp", "hidden": [True]}}, "each a whole number"),
         ({"strategy": {"name": "hybrid", "few": "1"}}, "few = '1': expected a whole number"),
-        ({"strategy": {"name": "hybrid", "metric": "cosine"}}, "no file can give"),
+        ({"strategy": {"name": "hybrid", "metric": 3}}, "metric = 3: expected text or "),
         ({"strategy": {"name": ["hybrid"]}}, "unknown strategy"),
         ({"strategy": []}, "describes no run"),
         ({"strategy": [{"name": "frozen"}, {"name": "frozen"}]}, "frozen-.* twice"),
         ({"budget": GRID["budget"] | {"learning_rate": "0.1"}}, "learning_rate = '0.1'"),
         ({"budget": GRID["budget"] | {"learning_rate": float("nan")}}, "a finite number"),
         ({"budget": GRID["budget"] | {"learning_rate": 10**400}}, "a finite number"),
-        ({"budget": GRID["budget"] | {"learning_rate": -1}}, "a number above 0"),
+        ({"budget": GRID["budget"] | {"learning_rate": -1}}, "finite and above 0"),
         ({"budget": GRID["budget"] | {"learning_rate": [0.1]}}, "for 2 seeds"),
         ({"budget": GRID["budget"] | {"epochs": 0}}, "each must be at least 1"),
         ({"budget": GRID["budget"] | {"batch": 0}}, "each must be at least 1"),
         ({"budget": GRID["budget"] | {"momentum": 1.0}}, r"not in \[0, 1\)"),
+        ({"budget": GRID["budget"] | {"optimizer": "adma"}}, "did you mean 'adam'"),
+        ({"budget": GRID["budget"] | {"optimizer": "adam", "momentum": 0.5}}, "with adam"),
         ({"search": 3}, "expected a table"),
-        ({"search": {"seeds": [1], "learning_rate": [], "holdout": 0.1}}, "needs a list"),
-        ({"search": {"seeds": [1], "learning_rate": 1, "holdout": 0.1}}, "needs a list"),
+        ({"search": {"seeds": [1], "learning_rate": [], "holdout": 0.1}}, "give a list"),
+        ({"search": {"seeds": [1], "learning_rate": 1, "holdout": 0.1}}, "give a list"),
+        ({"search": SEARCH | {"ewk": {"strength": [1.0]}}}, "did you mean 'ewc'"),
+        ({"search": SEARCH | {"ewc": [1.0]}}, "expected a table"),
+        ({"search": SEARCH | {"ewc": {"strength": 1.0}}}, "search.ewc with strength = 1.0: give"),
+        ({"search": SEARCH | {"ewc": {"strength": []}}}, "search.ewc with strength"),
+        ({"search": SEARCH | {"frozen": {"module": [1]}}}, "did you mean 'modules'"),
     ],
 )
 def test_bad_grids_say_what_is_wrong(change, message):
@@ -129,6 +173,10 @@ def test_bad_grids_say_what_is_wrong(change, message):
         ({"stream": {"name": "split", "tasks": 3}}, "choose a divisor"),
         ({"network": {"name": "mlp", "hidden": []}}, "at least one hidden layer"),
         ({"strategy": {"name": "frozen", "modules": 3}}, "3 trained modules"),
+        ({"strategy": {"name": "hybrid", "metric": "cosin"}}, "did you mean 'cosine'"),
+        ({"strategy": {"name": "hybrid", "taken": "start"}}, "unknown moment"),
+        ({"strategy": {"name": "ewc", "strength": -1.0}}, "strength -1.0"),
+        ({"stream": {"name": "split", "tasks": 5, "scenario": "tasks"}}, "did you mean 'task'"),
         ({"holdout": 1e-9}, "holdout"),
     ],
 )

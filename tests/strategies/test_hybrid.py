@@ -4,24 +4,25 @@ import numpy as np
 import pytest
 import torch
 
+from clcore.errors import InputError
 from clcore.networks import MLP, Network, Parameters
 from clcore.strategies import Hybrid
-from clcore.streams import Dataset, permuted, split
+from clcore.streams import SCENARIOS, Dataset, permuted, split
 from clcore.training import Budget, train
 
 
 class Stand:
-    """A learner whose gradient is given: its body's (R, 2), and any head's."""
+    """A learner whose gradient is given: below the head, (R, 2), and in the head."""
 
     def __init__(self, task: int, body: list[list[float]], head: list[list[float]]) -> None:
-        self.network: Network = MLP(4, [5, 5], 2, heads=3)
+        self.network: Network = MLP(4, [5, 5], 2)
         self.parameters: Parameters = {}
-        self.replicas, self.task, self.head = len(body), task, task
+        self.replicas, self.task = len(body), task
         self.notes: dict[str, torch.Tensor] = {}
         self.given = {
             "layer1.weight": torch.tensor(body)[:, :1, None],
             "layer2.bias": torch.tensor(body)[:, None, 1:],
-            f"head{task}.bias": torch.tensor(head)[:, None],
+            "head.bias": torch.tensor(head)[:, None],
         }
 
     def gradient(self) -> Parameters:
@@ -82,6 +83,31 @@ def test_metric_gets_arrived_and_previous() -> None:
     assert decide(Hybrid(1.5, metric=by_first_entry))[0] == [1, 1, 3, 3]
 
 
+def test_metrics_by_name() -> None:
+    # Signs (+, 0), (+, +), (0, +), (+, +) against (+, 0), (+, +), (+, 0), (+, −).
+    found, learner = decide(Hybrid(0.5, metric="sign"))
+    assert learner.notes["similarity"].tolist() == pytest.approx([1, 1, 0, 0])
+    assert found == [1, 1, 3, 3]
+    assert Hybrid(metric="cosine") == Hybrid()
+    with pytest.raises(InputError, match="unknown metric 'sine'"):
+        Hybrid(metric="sine")
+
+
+def test_moment_at_which_the_earlier_gradient_is_taken() -> None:
+    """Its gradient when the task arrived is `BEFORE`, when it ends `ARRIVED`."""
+    for taken, expected in (("arrival", COSINES), ("end", [1.0] * 4)):
+        hybrid = Hybrid(0.1, taken=taken)
+        first = Stand(0, BEFORE, HEADS[0])
+        assert hybrid.begin(first).all()
+        first.given = Stand(0, ARRIVED, HEADS[1]).given
+        hybrid.finish(first)
+        second = Stand(1, ARRIVED, HEADS[1])
+        hybrid.begin(second)
+        assert second.notes["similarity"].tolist() == pytest.approx(expected)
+    with pytest.raises(InputError, match="unknown moment to take a gradient 'start'"):
+        Hybrid(taken="start")
+
+
 def test_compares_with_the_task_just_before() -> None:
     hybrid = Hybrid(0.1)
     decide(hybrid)
@@ -109,10 +135,11 @@ def test_repeated_task_is_related_and_trains_the_head_alone(gray: Dataset) -> No
     assert (outcome.drift[:, [0, 2]] > 0).all()
 
 
-def test_heads_of_their_own(digits: Dataset) -> None:
-    outcome = train(
-        [split(digits, 5, seed=0)], MLP(64, [8], 2, heads=5), Hybrid(), [0], Budget(1, 64, 0.1)
-    )
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_outputs_of_their_own(digits: Dataset, scenario: str) -> None:
+    stream = split(digits, 5, seed=0, scenario=scenario)
+    network = MLP(64, [8], stream.outputs)
+    outcome = train([stream], network, Hybrid(), [0], Budget(1, 64, 0.1))
     similarity = outcome.notes["similarity"][0, 1:]
     assert (np.abs(similarity) <= 1).all()
     assert len(set(similarity)) == 4

@@ -37,6 +37,20 @@ def test_digits_are_split_equally_every_time(digits: Dataset) -> None:
     assert torch.equal(again.train_images, digits.train_images)
 
 
+def test_bad_arrays() -> None:
+    images, labels = np.ones((3, 1, 2, 2), np.uint8), np.arange(3)
+    for wrong in (images / 2, images[:, 0], images[:0], images[..., :0]):
+        with pytest.raises(InputError, match=r"training images of x are .*: give uint8"):
+            from_arrays("x", wrong, labels[: len(wrong)], images, labels)
+    for wrong in (labels[:2], labels / 1, labels - 1, labels[:, None]):
+        with pytest.raises(InputError, match=r"test labels of x are .* for 3 images: give one"):
+            from_arrays("x", images, labels, images, wrong)
+    with pytest.raises(
+        InputError, match=r"have shapes \(1, 2, 2\) and \(2, 2, 1\): give images of"
+    ):
+        from_arrays("x", images, labels, images.reshape(3, 2, 2, 1), labels)
+
+
 @pytest.mark.parametrize("name", ["digits", "gray", "color"])
 def test_normalization(name: str, request: pytest.FixtureRequest) -> None:
     dataset: Dataset = request.getfixturevalue(name)
@@ -77,7 +91,14 @@ def test_to_device_keeps_everything(gray: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "meant"),
-    [("minst", "mnist"), ("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("cifar1000", "cifar100")],
+    [
+        ("minst", "mnist"),
+        ("MNIST", "mnist"),
+        ("FashionMNIST", "fashion-mnist"),
+        ("CIFAR-10", "cifar10"),
+        ("cifar1000", "cifar100"),
+        ("CUB_200", "cub200"),
+    ],
 )
 def test_unknown_name_suggests_the_nearest(wrong: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"unknown dataset '{wrong}': did you mean '{meant}'"):
@@ -85,7 +106,10 @@ def test_unknown_name_suggests_the_nearest(wrong: str, meant: str) -> None:
 
 
 def test_unknown_name_like_nothing_lists_all() -> None:
-    with pytest.raises(InputError, match="'qqq': choose one of cifar10, cifar100, digits, mnist"):
+    with pytest.raises(
+        InputError,
+        match="'qqq': choose one of cifar10, cifar100, cub200, digits, fashion-mnist, mnist",
+    ):
         load("qqq")
 
 

@@ -78,7 +78,8 @@ def test_holdout_does_not_change_the_pixels(digits: Dataset) -> None:
 
 def test_shape_of_the_stream(digits: Dataset) -> None:
     stream = permuted(digits, [1.0, 0.5], seed=0)
-    assert (stream.heads, stream.outputs, stream.held_out) == (1, 10, False)
+    assert (stream.name, stream.scenario, stream.outputs) == ("permuted", "domain", 10)
+    assert not stream.held_out
     for task in stream.tasks:
         check_all_rows(task, digits)
 

@@ -1,4 +1,4 @@
-"""MNIST and CIFAR read from small files, written here byte by byte in the original layouts."""
+"""Small files, written here byte by byte in the original layouts of MNIST, Fashion-MNIST, CIFAR."""
 
 import hashlib
 import pickle
@@ -17,17 +17,18 @@ from clcore.streams.torchvision_import import torchvision_datasets
 Arrays = list[np.ndarray]
 
 
-def write_mnist(root: Path) -> Arrays:
+def write_mnist(root: Path, folder: str = "MNIST") -> Arrays:
     """Write idx files: 2 zero bytes, type 8 (uint8), dimensions, big-endian sizes, bytes."""
     draws = np.random.default_rng(0)
     arrays: Arrays = []
-    (root / "MNIST" / "raw").mkdir(parents=True)
+    raw = root / folder / "raw"
+    raw.mkdir(parents=True)
     for part, count in (("train", 12), ("t10k", 7)):
         images = draws.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         labels = (np.arange(count) % 10).astype(np.uint8)
         for kind, array in (("images", images), ("labels", labels)):
             header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-            path = root / "MNIST" / "raw" / f"{part}-{kind}-idx{array.ndim}-ubyte"
+            path = raw / f"{part}-{kind}-idx{array.ndim}-ubyte"
             path.write_bytes(header + array.tobytes())
         arrays += [np.asarray(images[:, None]), np.asarray(labels, dtype=np.int64)]
     return arrays
@@ -86,6 +87,11 @@ def test_mnist_comes_back(mnist: Path, tmp_path_factory: pytest.TempPathFactory)
     check("mnist", mnist, write_mnist(tmp_path_factory.mktemp("same")))
 
 
+def test_fashion_mnist_comes_back(tmp_path: Path) -> None:
+    """As it is: no checksum of the original is known here."""
+    check("fashion-mnist", tmp_path, write_mnist(tmp_path, "FashionMNIST"))
+
+
 @pytest.mark.parametrize("fine", [False, True])
 def test_cifar_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fine: bool) -> None:
     arrays, sums = write_cifar(tmp_path, fine)
@@ -124,7 +130,7 @@ def test_cifar_of_another_sum_is_corrupt(tmp_path: Path) -> None:
         load("cifar10", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "cifar100"])
 def test_empty_root_is_missing(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=f"{name} is missing.*download=True"):
         load(name, tmp_path)
@@ -149,3 +155,22 @@ def test_broken_file(mnist: Path, file: str, how: str) -> None:
     BREAKS[how](mnist / "MNIST" / "raw" / file)
     with pytest.raises(InputError, match=r"mnist .*incomplete or corrupt"):
         load("mnist", mnist)
+
+
+@pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+@pytest.mark.parametrize("how", BREAKS)
+def test_broken_file_of_fashion_mnist(tmp_path: Path, file: str, how: str) -> None:
+    write_mnist(tmp_path, "FashionMNIST")
+    BREAKS[how](tmp_path / "FashionMNIST" / "raw" / file)
+    with pytest.raises(InputError, match=r"fashion-mnist .*incomplete or corrupt"):
+        load("fashion-mnist", tmp_path)
+
+
+def test_files_of_fashion_mnist_that_do_not_belong_together(tmp_path: Path) -> None:
+    write_mnist(tmp_path, "FashionMNIST")
+    raw = tmp_path / "FashionMNIST" / "raw"
+    (raw / "train-labels-idx1-ubyte").write_bytes((raw / "t10k-labels-idx1-ubyte").read_bytes())
+    with pytest.raises(
+        InputError, match=r"training labels .* \(7,\), for 12 images.*download=True"
+    ):
+        load("fashion-mnist", tmp_path)

@@ -8,6 +8,7 @@ from torch import Tensor
 from clcore.networks import Parameters
 from clcore.strategies import Learner, Strategy
 from clcore.streams import Dataset, Stream, permuted
+from clcore.streams.batches import Batch
 
 
 class Spy(Strategy):
@@ -15,6 +16,8 @@ class Spy(Strategy):
 
     def __init__(self, decides: Strategy | None = None) -> None:
         self.decides = decides or Strategy()
+        # Whoever overrides `gradient` loses the fused step, so a spy does not.
+        assert type(self.decides).gradient is Strategy.gradient
         self.before: list[Parameters] = []
         self.after: list[Parameters] = []
         self.gradients: list[Parameters] = []
@@ -24,6 +27,18 @@ class Spy(Strategy):
         self.gradients.append(learner.gradient())
         assert all(self.before[-1][n].equal(p) for n, p in learner.parameters.items())
         return self.decides.begin(learner)
+
+    def tasks(self, learner: Learner) -> Sequence[int]:
+        return self.decides.tasks(learner)
+
+    def mix(self, learner: Learner, batch: Batch) -> Batch:
+        return self.decides.mix(learner, batch)
+
+    def slope(self, learner: Learner, batch: Batch, logits: Tensor, slope: Tensor) -> None:
+        self.decides.slope(learner, batch, logits, slope)
+
+    def after_step(self, learner: Learner) -> None:
+        self.decides.after_step(learner)
 
     def finish(self, learner: Learner) -> None:
         self.decides.finish(learner)

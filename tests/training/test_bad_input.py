@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clcore.errors import InputError
-from clcore.networks import MLP
+from clcore.networks import MLP, ResNet18
 from clcore.strategies import Strategy
 from clcore.streams import Dataset, Stream, permuted, split
 from clcore.training import Budget, Outcome, train
@@ -14,22 +14,36 @@ from clcore.training import Budget, Outcome, train
 NAN = float("nan")
 
 
-class Untouched(MLP):
+class Untouched:
     """A network that must not even be initialized."""
 
     def initialize(self, *_: Any) -> Any:
         raise AssertionError("work was done before the input was checked")
 
 
+class UntouchedMLP(Untouched, MLP):
+    pass
+
+
+class UntouchedResNet18(Untouched, ResNet18):
+    pass
+
+
 def attempt(
     streams: list[Stream],
     seeds: list[int],
     budget: Budget | None = None,
-    heads: int = 5,
+    network: Any = None,
     device: str = "cpu",
 ) -> Outcome:
-    network = Untouched(64, [8], 10, heads)
-    return train(streams, network, Strategy(), seeds, budget or Budget(1, 64, 0.1), device=device)
+    return train(
+        streams,
+        network or UntouchedMLP(64, [8], 10),
+        Strategy(),
+        seeds,
+        budget or Budget(1, 64, 0.1),
+        device=device,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +79,9 @@ BUDGETS = {
     r"rates \[-0.1\]": Budget(1, 64, [-0.1]),
     "2 learning rates for 1 seeds": Budget(1, 64, [0.1, 0.1]),
     "0 learning rates for 1 seeds": Budget(1, 64, []),
+    "unknown optimizer 'Adam': did you mean 'adam'": Budget(1, 64, 0.1, optimizer="Adam"),
+    "unknown optimizer 'rprop': choose one of adam, sgd": Budget(1, 64, 0.1, optimizer="rprop"),
+    "momentum 0.9 with adam, which has its own": Budget(1, 64, 0.1, 0.9, optimizer="adam"),
 }
 
 
@@ -76,7 +93,8 @@ def test_budget(stream: Stream, message: str) -> None:
 
 def test_mixed_streams(digits: Dataset, gray: Dataset, stream: Stream) -> None:
     others = {
-        "heads": split(digits, 2, seed=0),
+        "scenario": stream._replace(scenario="class"),
+        "outputs": stream._replace(outputs=11),
         "tasks": permuted(digits, [1.0, 1.0], seed=0),
         "held-out": permuted(digits, [1.0], seed=0, holdout=0.1),
         "classes": permuted(gray, [1.0], seed=0),
@@ -87,9 +105,33 @@ def test_mixed_streams(digits: Dataset, gray: Dataset, stream: Stream) -> None:
             attempt([stream, other], [0, 1])
 
 
-def test_too_few_heads(digits: Dataset) -> None:
-    with pytest.raises(InputError, match="'split' needs 5 heads, mlp-64-8-10 has 4"):
-        attempt([split(digits, 5, seed=0)], [0], heads=4)
+WRONG = {  # what digits need: 64 pixels in one channel, and 4 outputs for tasks that share them
+    "mlp-65-8-4 with 65 inputs and 4 outputs": lambda: UntouchedMLP(65, [8], 4),
+    "mlp-64-8-5 with 64 inputs and 5 outputs": lambda: UntouchedMLP(64, [8], 5),
+    "mlp-64-8-3 with 64 inputs and 3 outputs": lambda: UntouchedMLP(64, [8], 3),
+    "resnet18-4 with 3 inputs and 4 outputs": lambda: UntouchedResNet18(3, 4, 4),
+    "resnet18-4 with 1 inputs and 10 outputs": lambda: UntouchedResNet18(1, 10, 4),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_network_that_does_not_fit(digits: Dataset, message: str) -> None:
+    stream = split(digits, 5, seed=0, scenario="domain")._replace(outputs=4)
+    needs = "1 channels" if "resnet" in message else "64 pixels"
+    with pytest.raises(
+        InputError, match=f"{message} on stream 'split': .* digits needs {needs}, .* 4 outputs"
+    ):
+        attempt([stream], [0], network=WRONG[message]())
+
+
+@pytest.mark.parametrize(("scenario", "outputs"), [("task", 10), ("domain", 2), ("class", 10)])
+def test_outputs_that_a_scenario_needs(digits: Dataset, scenario: str, outputs: int) -> None:
+    stream = split(digits, 5, seed=0, scenario=scenario)
+    for wrong in (outputs - 1, outputs + 1):
+        with pytest.raises(InputError, match=f"its tasks {outputs} outputs"):
+            attempt([stream], [0], network=UntouchedMLP(64, [8], wrong))
+    with pytest.raises(AssertionError, match="work was done"):
+        attempt([stream], [0], network=UntouchedMLP(64, [8], outputs))
 
 
 def test_task_without_samples(stream: Stream) -> None:

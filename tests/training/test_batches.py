@@ -1,39 +1,63 @@
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
-from clcore.streams import Dataset, Task, from_arrays, permuted
-from clcore.training import View, samples, training_batches
-from clcore.training.batches import moved
+from clcore.streams import Dataset, Stream, Task, from_arrays, permuted
+from clcore.streams.batches import Batch, View, moved, samples, training_batches
 
 # ------------------------------------------------------------------ how images are shown
 
 
 def naive(dataset: Dataset, row: int, task: Task, flat: bool) -> np.ndarray:
-    """Return one image, in float64: normalized by channel, then reordered."""
+    """Return one image, in float64: normalized by channel, then reordered.
+
+    A black pixel is black in the channel where it is shown.
+    """
     floats = dataset.train_images.numpy().astype(np.float64)
     image: np.ndarray = floats[row].copy()
+    black = np.zeros_like(image)
     for c in range(len(image)):
-        image[c] = (image[c] - floats[:, c].mean()) / floats[:, c].std()
+        for shown in (image, black):
+            shown[c] = (shown[c] - floats[:, c].mean()) / floats[:, c].std()
     if task.pixels is not None:
-        image = np.array([image.flat[p] for p in task.pixels.tolist()]).reshape(image.shape)
+        places = [
+            image.flat[p] if p >= 0 else black.flat[i] for i, p in enumerate(task.pixels.tolist())
+        ]
+        image = np.array(places).reshape(image.shape)
     return image.ravel() if flat else image
+
+
+def with_black(task: Task, number: int, seed: int) -> Task:
+    """Return a task that shows a third of its pixels as black."""
+    pixels = torch.arange(number) if task.pixels is None else task.pixels.clone()
+    chosen = torch.randperm(number, generator=torch.Generator().manual_seed(seed))
+    pixels[chosen[: number // 3]] = -1
+    return task._replace(pixels=pixels)
+
+
+def tasks_of(dataset: Dataset, seed: int) -> tuple[Task, ...]:
+    """Return a task as it is, two permuted ones, two with black pixels, one with noise."""
+    stream = permuted(dataset, [1.0, 0.5], seed=seed)
+    number = dataset.train_images[0].numel()
+    black = [with_black(task, number, seed) for task in stream.tasks[:2]]
+    return (*stream.tasks, *black, stream.tasks[1]._replace(noise=25.0))
 
 
 @pytest.mark.parametrize("flat", [True, False])
 @pytest.mark.parametrize("name", ["gray", "color"])
-@pytest.mark.parametrize("arrived", [(0, 0), (1, 2), (0, 1)])
+@pytest.mark.parametrize("arrived", [(0, 0), (1, 2), (0, 1), (3, 0), (4, 1)])
 def test_view(
     name: str, flat: bool, arrived: tuple[int, ...], request: pytest.FixtureRequest
 ) -> None:
-    """Two replicas, of which none, both, or one sees permuted pixels."""
+    """Two replicas, of which none, both, or one sees permuted pixels, or black ones."""
     dataset: Dataset = request.getfixturevalue(name)
-    stream = permuted(dataset, [1.0, 0.5], seed=0)
-    tasks = [stream.tasks[k] for k in arrived]
+    tasks = [tasks_of(dataset, 0)[k] for k in arrived]
     rows = torch.tensor([[3, 0, 69], [5, 5, 1]])
-    shown = View(dataset.train_images, dataset, tasks, flat).show(rows)
+    shown = View(dataset.train_images, dataset, [(task,) for task in tasks], flat).show(rows, 0)
     assert shown.dtype == torch.float32
     for r, task in enumerate(tasks):
         expected = np.stack([naive(dataset, row, task, flat) for row in rows[r].tolist()])
@@ -41,12 +65,103 @@ def test_view(
 
 
 def test_view_of_images_other_than_those_normalized_by(color: Dataset) -> None:
-    task = permuted(color, [], seed=0).tasks[0]
-    shown = View(color.test_images, color, [task], flat=False).show(torch.tensor([[2]]))
+    view = View(color.test_images, color, [permuted(color, [], seed=0).tasks], flat=False)
+    shown = view.show(torch.tensor([[2]]), 0)
     expected = (color.test_images[2].double() - color.mean.double()[:, None, None]) / (
         color.deviation.double()[:, None, None]
     )
     np.testing.assert_allclose(shown[0, 0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("name", ["gray", "color"])
+def test_view_of_many_tasks_against_one_image_at_a_time(
+    name: str, flat: bool, moves: bool, request: pytest.FixtureRequest
+) -> None:
+    dataset: Dataset = request.getfixturevalue(name)
+    streams = [tasks_of(dataset, seed) for seed in (3, 4)]
+    draws = torch.Generator().manual_seed(5)
+    tasks = torch.stack([torch.randperm(12, generator=draws) % 6 for _ in streams])
+    rows = torch.randint(70, tasks.shape, generator=draws)
+    given = torch.randint(2, (*tasks.shape, 3), generator=draws) if moves else None
+    together = View(dataset.train_images, dataset, streams, flat).show(rows, tasks, given)
+    for r, n in itertools.product(range(2), range(12)):
+        row, k = int(rows[r, n]), int(tasks[r, n])
+        move = None if given is None else given[r, n].view(1, 1, 3)
+        one = View(dataset.train_images, dataset, [streams[r]], flat)
+        assert together[r, n].equal(one.show(torch.tensor([[row]]), k, move)[0, 0])
+        if not moves and streams[r][k].noise == 0:
+            expected = naive(dataset, row, streams[r][k], flat)
+            np.testing.assert_allclose(together[r, n], expected, rtol=1e-5, atol=1e-5)
+
+
+# ------------------------------------------------------------------ noise
+
+
+def plain(level: int, channels: int = 1, images: int = 200) -> Dataset:
+    """Return images of one grey level; the normalization is switched off."""
+    pixels = np.full((images, channels, 16, 16), level, dtype=np.uint8)
+    dataset = from_arrays("plain", pixels, np.arange(images) % 2, pixels[:-1], pixels[:-1, 0, 0, 0])
+    ones = torch.ones(channels)
+    return dataset._replace(mean=0 * ones, deviation=ones)
+
+
+def noisy(dataset: Dataset, *levels: float) -> tuple[Task, ...]:
+    task = Task(torch.arange(200), torch.arange(199), torch.arange(2))
+    return tuple(task._replace(noise=level) for level in levels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_noise_is_as_strong_as_asked(channels: int) -> None:
+    dataset = plain(128, channels)
+    view = View(dataset.train_images, dataset, [noisy(dataset, 20.0, 0.0)], flat=False)
+    shown = view.show(torch.arange(200)[None], 0)[0].double()
+    assert shown.equal(shown.round())
+    for c in range(channels):  # 51,200 values: the standard error of the deviation is 0.06
+        assert shown[:, c].std().item() == pytest.approx((400 + 1 / 12) ** 0.5, abs=0.3)
+        assert shown[:, c].mean().item() == pytest.approx(128, abs=0.4)
+    # Neither pixels, nor channels, nor images have the same noise.
+    flat = shown.flatten(1)
+    for values in (flat, flat.T):
+        angles = torch.corrcoef(values[:100])[~torch.eye(100, dtype=torch.bool)]
+        assert angles.abs().max() < 0.4
+    assert view.show(torch.arange(200)[None], 1).eq(128).all()
+
+
+@pytest.mark.parametrize(("level", "bound", "inside"), [(250, 255, 4.5), (3, 0, 2.5)])
+def test_noise_leaves_grey_levels(level: int, bound: int, inside: float) -> None:
+    dataset = plain(level)
+    view = View(dataset.train_images, dataset, [noisy(dataset, 50.0)], flat=True)
+    shown = view.show(torch.arange(200)[None], 0)
+    assert shown.min() >= 0
+    assert shown.max() <= 255
+    share = shown.eq(bound).double().mean().item()
+    assert share == pytest.approx(norm.sf(inside / 50), abs=0.01)
+
+
+def test_an_image_always_has_the_same_noise() -> None:
+    dataset = plain(128)
+    streams = [noisy(dataset, 10.0, 20.0), noisy(dataset, 20.0, 10.0)]
+    view = View(dataset.train_images, dataset, streams, flat=True)
+    first = view.show(torch.tensor([[7, 8], [9, 7]]), torch.tensor([[0, 0], [0, 1]]))
+    assert first[0, 0].equal(first[1, 1])
+    assert not first[0, 0].equal(first[0, 1])
+    again = View(dataset.train_images, dataset, streams[1:], flat=True)
+    assert again.show(torch.tensor([[9, 7]]), torch.tensor([[0, 1]]))[0].equal(first[1])
+    # The same pattern, twice as strong, up to rounding.
+    stronger = view.show(torch.tensor([[7], [7]]), 1)[0, 0]
+    assert ((stronger - 128) - 2 * (first[0, 0] - 128)).abs().max() <= 1.5
+
+
+def test_judged_images_have_noise_of_their_own() -> None:
+    dataset = plain(128)
+    tasks = [noisy(dataset, 20.0)]
+    trained = View(dataset.train_images, dataset, tasks, flat=True)
+    judged = View(dataset.test_images, dataset, tasks, flat=True)
+    rows = torch.arange(199)[None]
+    one, other = (view.show(rows, 0).flatten() for view in (trained, judged))
+    assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1].item()) < 0.03
 
 
 # ------------------------------------------------------------------ which samples, and when
@@ -73,22 +188,32 @@ def numbered() -> Dataset:
     return dataset._replace(mean=torch.zeros(1), deviation=torch.ones(1))
 
 
-def tasks(dataset: Dataset, replicas: tuple[int, ...]) -> list[Task]:
-    """Replica r trains on rows r, r + 1, …, and answers class c on unit (c + r) mod 3."""
-    return [
-        Task(torch.arange(r, r + COUNTS[r]), torch.arange(1), (torch.arange(3) + r) % 3)
-        for r in replicas
-    ]
+def streams_of(dataset: Dataset, replicas: tuple[int, ...]) -> list[Stream]:
+    """Replica r trains on rows r, r + 1, …, and answers class c on unit (c + r) mod 3.
+
+    So it does in the first task; in the second one it has three rows less, shows black, and has
+    three units of its own.
+    """
+    found = []
+    for r in replicas:
+        rows, units = torch.arange(r, r + COUNTS[r]), (torch.arange(3) + r) % 3
+        first = Task(rows, torch.arange(r + 1), units)
+        second = Task(rows[3:], torch.arange(2), units + 3, torch.tensor([-1]))
+        found.append(Stream("numbered", dataset, (first, second), "task", 6, False))
+    return found
 
 
 def seen(dataset: Dataset, replicas: tuple[int, ...], epochs: int = 3, task: int = 0) -> list[Seen]:
-    arrived = tasks(dataset, replicas)
-    of = samples([t.train for t in arrived], dataset.train_labels, arrived)
-    view = View(dataset.train_images, dataset, arrived, flat=True)
+    streams = streams_of(dataset, replicas)
+    of = samples(streams, (0,), dataset.train_labels)
+    view = View(dataset.train_images, dataset, [s.tasks for s in streams], flat=True)
     seeds = [SEEDS[r] for r in replicas]
     found = [Seen([], [], []) for _ in replicas]
-    for images, labels, weights, counts in training_batches(of, view, seeds, task, epochs, SIZE):
+    for batch in training_batches(of, view, seeds, task, epochs, SIZE):
+        images, labels, weights, counts, rows, tasks = batch
         assert images.shape == (len(replicas), SIZE, 1)
+        assert rows.equal(images[..., 0].long())
+        assert tasks == 0
         for r, count in enumerate(counts):
             assert torch.equal(weights[r, count:], torch.zeros(SIZE - count))
             if count:
@@ -134,20 +259,86 @@ def test_order_depends_on_task_and_seed(numbered: Dataset) -> None:
     first = seen(numbered, (0,))[0].rows
     assert seen(numbered, (0,), task=1)[0].rows != first
     assert seen(numbered, (0,), epochs=1)[0].rows == first[:5]
-    arrived = tasks(numbered, (0, 0))
-    of = samples([t.train for t in arrived], numbered.train_labels, arrived)
-    view = View(numbered.train_images, numbered, arrived, flat=True)
+    streams = streams_of(numbered, (0, 0))
+    of = samples(streams, (0,), numbered.train_labels)
+    view = View(numbered.train_images, numbered, [s.tasks for s in streams], flat=True)
     batch = next(training_batches(of, view, [1, 2], 0, 1, SIZE))
     assert not torch.equal(batch.images[0], batch.images[1])
 
 
 def test_batch_larger_than_the_task(numbered: Dataset) -> None:
-    arrived = tasks(numbered, (2,))
-    of = samples([t.train for t in arrived], numbered.train_labels, arrived)
-    view = View(numbered.train_images, numbered, arrived, flat=True)
+    streams = streams_of(numbered, (2,))
+    of = samples(streams, (0,), numbered.train_labels)
+    view = View(numbered.train_images, numbered, [s.tasks for s in streams], flat=True)
     batches = list(training_batches(of, view, [0], 0, 2, 64))
     assert [batch.counts for batch in batches] == [[5], [5]]
     assert batches[0].weights.sum().item() == pytest.approx(1)
+
+
+# ------------------------------------------------------------------ samples of several tasks
+
+
+@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("tasks", [(0,), (1,), (0, 1), (1, 0)])
+def test_samples_against_a_loop(numbered: Dataset, tasks: tuple[int, ...], judged: bool) -> None:
+    streams = streams_of(numbered, (0, 1, 2))
+    found = samples(streams, tasks, numbered.train_labels, judged=judged)
+    for r, stream in enumerate(streams):
+        expected = []
+        for k in tasks:
+            task = stream.tasks[k]
+            for row in (task.test if judged else task.train).tolist():
+                unit = int(task.outputs[row % 3])
+                expected.append((row, unit, k))
+        assert found.counts[r] == len(expected)
+        whose = torch.as_tensor(found.tasks).expand_as(found.rows)
+        kept = (of[r, : found.counts[r]].tolist() for of in (found.rows, found.labels, whose))
+        assert list(zip(*kept, strict=True)) == expected
+    assert found.rows.shape == found.labels.shape == (3, max(found.counts))
+
+
+def test_batches_of_several_tasks(numbered: Dataset) -> None:
+    """Each epoch has every sample of both tasks once, each shown as its own task shows it."""
+    streams = streams_of(numbered, (0, 1, 2))
+    of = samples(streams, (0, 1), numbered.train_labels)
+    view = View(numbered.train_images, numbered, [s.tasks for s in streams], flat=True)
+    batches = list(training_batches(of, view, SEEDS, 1, 2, SIZE))
+    for r, stream in enumerate(streams):
+        met = []
+        for batch in batches:
+            assert isinstance(batch.tasks, torch.Tensor)
+            for n in range(batch.counts[r]):
+                row, k = int(batch.rows[r, n]), int(batch.tasks[r, n])
+                assert batch.images[r, n].item() == (0 if k else row)
+                assert batch.labels[r, n] == stream.tasks[k].outputs[row % 3]
+                met.append((k, row))
+        everything = sorted((k, row) for k in (0, 1) for row in stream.tasks[k].train.tolist())
+        half = len(everything)
+        assert sorted(met[:half]) == sorted(met[half:]) == everything
+        assert met[:half] != met[half:]
+        assert {k for k, _ in met[: half // 2]} == {0, 1}  # mixed, not one after the other
+
+
+def test_batch_behind_another() -> None:
+    def made(size: int, counts: list[int], tasks: int | torch.Tensor) -> Batch:
+        draws = torch.Generator().manual_seed(size)
+        images, weights = torch.rand(2, size, 3, generator=draws), torch.rand(2, size)
+        rows = torch.randint(9, (2, size), generator=draws)
+        return Batch(images, rows + 1, weights, counts, rows, tasks)
+
+    front = made(2, [2, 2], torch.tensor([[0, 1], [1, 0]]))
+    behind = made(3, [3, 1], 2)
+    found = behind.after(front)
+    assert list(found.counts) == [5, 3]
+    assert isinstance(found.tasks, torch.Tensor)
+    assert found.tasks.tolist() == [[0, 1, 2, 2, 2], [1, 0, 2, 2, 2]]
+    for name in ("images", "labels", "weights", "rows"):
+        whole = getattr(found, name)
+        assert whole[:, :2].equal(getattr(front, name))
+        assert whole[:, 2:].equal(getattr(behind, name))
+
+
+# ------------------------------------------------------------------ augmentation
 
 
 def test_moved_images_against_a_loop_over_pixels() -> None:
@@ -169,21 +360,19 @@ def test_moved_images_against_a_loop_over_pixels() -> None:
 def test_augmentation_belongs_to_the_replica(color: Dataset) -> None:
     seeds = [3, 4]
     streams = [permuted(color, [], seed=s) for s in seeds]
-    of = samples(
-        [s.tasks[0].train for s in streams], color.train_labels, [s.tasks[0] for s in streams]
-    )
-    view = View(color.train_images, color, [s.tasks[0] for s in streams], flat=False)
+    of = samples(streams, (0,), color.train_labels)
+    view = View(color.train_images, color, [s.tasks for s in streams], flat=False)
     together = list(training_batches(of, view, seeds, 0, 2, SIZE, augment=True))
     for r, seed in enumerate(seeds):
-        own = samples([streams[r].tasks[0].train], color.train_labels, [streams[r].tasks[0]])
-        alone_view = View(color.train_images, color, [streams[r].tasks[0]], flat=False)
+        own = samples(streams[r : r + 1], (0,), color.train_labels)
+        alone_view = View(color.train_images, color, [streams[r].tasks], flat=False)
         alone = list(training_batches(own, alone_view, [seed], 0, 2, SIZE, augment=True))
-        plain = list(training_batches(own, alone_view, [seed], 0, 2, SIZE))
-        assert len(alone) == len(plain) == len(together)
-        for one, other, unmoved in zip(alone, together, plain, strict=True):
+        unmoved = list(training_batches(own, alone_view, [seed], 0, 2, SIZE))
+        assert len(alone) == len(unmoved) == len(together)
+        for one, other, still in zip(alone, together, unmoved, strict=True):
             assert one.images[0].equal(other.images[r])
-            assert one.labels.equal(unmoved.labels)
-        assert any(not a.images.equal(b.images) for a, b in zip(alone, plain, strict=True))
+            assert one.labels.equal(still.labels)
+        assert any(not a.images.equal(b.images) for a, b in zip(alone, unmoved, strict=True))
     half = len(together) // 2
     assert any(
         not a.images.equal(b.images) for a, b in zip(together[:half], together[half:], strict=True)

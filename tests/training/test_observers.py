@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from clcore.errors import InputError
-from clcore.networks import MLP, Parameters, ResNet18, path
+from clcore.networks import MLP, Parameters, ResNet18
 from clcore.strategies import Frozen, Strategy
 from clcore.streams import Dataset, Stream, permuted, split
 from clcore.training import (
@@ -44,9 +44,21 @@ class Recorder(Observer):
         self.steps[moment.task].append({n: p.clone() for n, p in moment.parameters.items()})
 
 
-def logits(parameters: Parameters, r: int, images: torch.Tensor, head: int) -> torch.Tensor:
+def units_for(stream: Stream, i: int, arrived: int) -> list[int]:
+    """Return the units that compete for images of task i when task `arrived` is the last."""
+    own = [sorted(set(task.outputs.tolist()) - {-1}) for task in stream.tasks]
+    if stream.scenario == "task":
+        return own[i]
+    seen = own[: arrived + 1] if stream.scenario == "class" else own
+    return sorted(set().union(*seen))
+
+
+def logits(
+    parameters: Parameters, r: int, images: torch.Tensor, units: list[int] | slice
+) -> torch.Tensor:
     hidden = (images @ parameters["layer1.weight"][r] + parameters["layer1.bias"][r]).relu()
-    return hidden @ parameters[f"head{head}.weight"][r] + parameters[f"head{head}.bias"][r]
+    weight, bias = parameters["head.weight"][r], parameters["head.bias"][r]
+    return hidden @ weight[:, units] + bias[:, units]
 
 
 def shown(stream: Stream, k: int, train_part: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,19 +74,23 @@ def shown(stream: Stream, k: int, train_part: bool) -> tuple[torch.Tensor, torch
     return flat[:, order], task.outputs[labels[rows]]
 
 
-def judge(parameters: Parameters, r: int, stream: Stream, k: int) -> float:
-    images, labels = shown(stream, k, train_part=False)
-    answers = logits(parameters, r, images, k if stream.heads > 1 else 0).argmax(1)
+def judge(parameters: Parameters, r: int, stream: Stream, i: int, arrived: int) -> float:
+    images, labels = shown(stream, i, train_part=False)
+    units = units_for(stream, i, arrived)
+    answers = torch.tensor(units)[logits(parameters, r, images, units).argmax(1)]
     return (answers == labels).double().mean().item()
 
 
 def streams_of(dataset: Dataset, kind: str) -> tuple[list[Stream], MLP]:
-    if kind == "own heads":
-        return [split(dataset, 2, seed=s) for s in SEEDS], MLP(16, [9], 2, heads=2)
-    return [permuted(dataset, [1.0, 0.4], seed=s) for s in SEEDS], MLP(16, [9], 4)
+    if kind == "all outputs":
+        streams = [permuted(dataset, [1.0, 0.4], seed=s) for s in SEEDS]
+    else:
+        scenario = {"own outputs": "task", "seen outputs": "class"}[kind]
+        streams = [split(dataset, 2, seed=s, scenario=scenario) for s in SEEDS]
+    return streams, MLP(16, [9], 4)
 
 
-@pytest.fixture(params=["one head", "own heads"])
+@pytest.fixture(params=["all outputs", "own outputs", "seen outputs"])
 def run(request: pytest.FixtureRequest, gray: Dataset, spy: Callable[..., Any]) -> Any:
     """Train under all observers; return what the tests compare."""
     streams, network = streams_of(gray, request.param)
@@ -115,7 +131,8 @@ def test_curve_ends_are_rows_of_the_accuracy_matrix(run: Any) -> None:
     assert curve.shape == (3, run.tasks, len(GAINS), run.tasks)
     for k in range(run.tasks):
         np.testing.assert_array_equal(curve[:, k, GAINS.index(1.0)], accuracy[:, k])
-        if k:
+        # A class that arrives is one more that earlier images may be taken for.
+        if k and run.streams[0].scenario != "class":
             np.testing.assert_array_equal(curve[:, k, 0, :k], accuracy[:, k - 1, :k])
         assert np.isnan(curve[:, k, :, k + 1 :]).all()
 
@@ -126,7 +143,7 @@ def test_curve_against_the_judge(run: Any) -> None:
         for g, gain in enumerate(GAINS):
             state = {n: before[n] + gain * (after[n] - before[n]) for n in after}
             for r, stream in enumerate(run.streams):
-                expected = [judge(state, r, stream, i) for i in range(k + 1)]
+                expected = [judge(state, r, stream, i, k) for i in range(k + 1)]
                 found = run.seen["magnitude_curve"][r, k, g, : k + 1]
                 # An answer on the boundary may turn by rounding: at most one image.
                 np.testing.assert_allclose(found, expected, atol=1.5 / len(stream.tasks[0].test))
@@ -201,7 +218,7 @@ def test_bad_gains(gains: list[float]) -> None:
 def test_relative_drift_against_numpy(run: Any) -> None:
     for k in range(run.tasks):
         before, after = run.watch.before[k], run.watch.after[k]
-        for b, block in enumerate(path(run.network, k if run.tasks == 2 else 0)):
+        for b, block in enumerate(run.network.blocks):
             for r in range(3):
                 one, other = (
                     np.concatenate([p[f"{block}.{w}"][r].ravel() for w in ("weight", "bias")])
@@ -219,9 +236,9 @@ def test_function_drift_against_the_judge(run: Any) -> None:
         for i in range(k):
             for r, stream in enumerate(run.streams):
                 images, _ = shown(stream, i, train_part=False)
-                head = i if stream.heads > 1 else 0
+                units = units_for(stream, i, k)
                 old, new = (
-                    logits(state, r, images, head).softmax(1).double().numpy()
+                    logits(state, r, images, units).softmax(1).double().numpy()
                     for state in (run.watch.before[k], run.watch.after[k])
                 )
                 expected = np.mean(
@@ -249,8 +266,8 @@ def test_function_drift_by_hand() -> None:
     assert found[0, 0].item() == pytest.approx(0.7)
 
 
-def test_a_frozen_body_leaves_old_heads_alone(gray: Dataset) -> None:
-    streams, network = streams_of(gray, "own heads")
+def test_a_frozen_body_leaves_old_outputs_alone(gray: Dataset) -> None:
+    streams, network = streams_of(gray, "own outputs")
     outcome = train(streams, network, Frozen(1), SEEDS, BUDGET, observers=[FunctionDrift()])
     assert (outcome.observed["function_drift"][:, 1, 0] == 0).all()
 
@@ -259,14 +276,13 @@ def test_a_frozen_body_leaves_old_heads_alone(gray: Dataset) -> None:
 
 
 def test_gradients_against_autograd(run: Any) -> None:
-    shared = ("layer1", "head0") if run.network.heads == 1 else ("layer1",)
     cosines, norms = run.seen["gradient_cosines"], run.seen["gradient_norms"]
-    assert cosines.shape == (3, run.tasks, len(shared), run.tasks, run.tasks)
-    assert norms.shape == (3, run.tasks, len(shared), run.tasks)
+    assert cosines.shape == (3, run.tasks, 2, run.tasks, run.tasks)
+    assert norms.shape == (3, run.tasks, 2, run.tasks)
     for k in range(run.tasks):
         for r, stream in enumerate(run.streams):
-            expected = [slopes(run.watch.before[k], r, stream, i, shared) for i in range(k + 1)]
-            for b, block in enumerate(shared):
+            expected = [slopes(run.watch.before[k], r, stream, i, k) for i in range(k + 1)]
+            for b, block in enumerate(("layer1", "head")):
                 for i in range(k + 1):
                     one = expected[i][block]
                     assert norms[r, k, b, i] == pytest.approx(np.linalg.norm(one), rel=1e-4)
@@ -277,19 +293,22 @@ def test_gradients_against_autograd(run: Any) -> None:
         assert np.isnan(cosines[:, k, :, k + 1 :]).all()
         assert np.isnan(cosines[:, k, :, :, k + 1 :]).all()
         assert np.isnan(norms[:, k, :, k + 1 :]).all()
+    if run.streams[0].scenario == "task":
+        assert (cosines[:, 1, 1, 0, 1] == 0).all()  # outputs of their own: nothing in common
 
 
 def slopes(
-    parameters: Parameters, r: int, stream: Stream, i: int, blocks: tuple[str, ...]
+    parameters: Parameters, r: int, stream: Stream, i: int, arrived: int
 ) -> dict[str, np.ndarray]:
     """Return the gradient of a task's mean training loss, a vector a block, by autograd."""
     images, labels = shown(stream, i, train_part=True)
+    units = units_for(stream, i, arrived)
     leaves = {n: p[[r]].clone().requires_grad_() for n, p in parameters.items()}
-    answers = logits(leaves, 0, images, i if stream.heads > 1 else 0)
-    F.cross_entropy(answers, labels).backward()
+    answers = logits(leaves, 0, images, units)
+    F.cross_entropy(answers, torch.tensor([units.index(u) for u in labels.tolist()])).backward()
     return {
         block: np.concatenate([leaves[f"{block}.{w}"].grad.ravel() for w in ("weight", "bias")])
-        for block in blocks
+        for block in ("layer1", "head")
     }
 
 
@@ -299,15 +318,15 @@ def slopes(
 def test_forward_accuracy_against_the_judge(run: Any) -> None:
     for r, stream in enumerate(run.streams):
         for k in range(run.tasks):
-            arrival = judge(run.watch.before[k], r, stream, k)
-            initial = judge(run.watch.before[0], r, stream, k)
+            arrival = judge(run.watch.before[k], r, stream, k, k)
+            initial = judge(run.watch.before[0], r, stream, k, k)
             assert run.seen["arrival_accuracy"][r, k] == pytest.approx(arrival, abs=1e-12)
             assert run.seen["initial_accuracy"][r, k] == pytest.approx(initial, abs=1e-12)
 
 
 def test_forward_accuracy_begins_anew_with_each_run(gray: Dataset) -> None:
     observer = ForwardAccuracy()
-    streams, network = streams_of(gray, "one head")
+    streams, network = streams_of(gray, "all outputs")
     for seeds in ([7, 8, 9], SEEDS):
         outcome = train(streams, network, Strategy(), seeds, BUDGET, observers=[observer])
     fresh = train(streams, network, Strategy(), SEEDS, BUDGET, observers=[ForwardAccuracy()])
@@ -320,21 +339,21 @@ def test_forward_accuracy_begins_anew_with_each_run(gray: Dataset) -> None:
 
 def test_trajectory_against_recorded_steps(run: Any) -> None:
     norms, scores = run.seen["update_norm"], run.seen["accuracy_within"]
-    blocks = len(run.network.body) + 1
+    blocks = len(run.network.blocks)
     assert norms.shape == (3, run.tasks, 5, blocks)
     assert scores.shape == (3, run.tasks, 5, run.tasks)
     for k in range(run.tasks):
         points = run.recorder.steps[k][2::3]  # after steps 3, 6, 9
-        # Tasks of one head for two classes have half the samples: 6 steps, 2 points.
-        assert len(points) == (2 if run.network.heads > 1 else 3)
+        # Tasks of two of the four classes have half the samples: 6 steps, 2 points.
+        assert len(points) == (2 if run.tasks == 2 else 3)
         assert np.isnan(norms[:, k, len(points) :]).all()
         assert np.isnan(scores[:, k, len(points) :]).all()
         assert np.isnan(scores[:, k, :, k + 1 :]).all()
         for p, state in enumerate(points):
             for r, stream in enumerate(run.streams):
                 for i in range(k + 1):
-                    assert scores[r, k, p, i] == pytest.approx(judge(state, r, stream, i))
-                for b, block in enumerate(path(run.network, k if run.network.heads > 1 else 0)):
+                    assert scores[r, k, p, i] == pytest.approx(judge(state, r, stream, i, k))
+                for b, block in enumerate(run.network.blocks):
                     moves = [
                         (state[f"{block}.{w}"][r] - run.watch.before[k][f"{block}.{w}"][r]).ravel()
                         for w in ("weight", "bias")
@@ -345,7 +364,7 @@ def test_trajectory_against_recorded_steps(run: Any) -> None:
 
 def test_trajectory_against_a_run_cut_short(gray: Dataset) -> None:
     """After five steps a run of two epochs stands where a run of one epoch ends."""
-    streams, network = streams_of(gray, "one head")
+    streams, network = streams_of(gray, "all outputs")
     whole = train(streams, network, Strategy(), SEEDS, BUDGET, observers=[Trajectory(5, 1)])
     short = train(streams, network, Strategy(), SEEDS, BUDGET._replace(epochs=1))
     np.testing.assert_array_equal(
@@ -355,7 +374,7 @@ def test_trajectory_against_a_run_cut_short(gray: Dataset) -> None:
 
 
 def test_trajectory_keeps_the_first_points_of_each_task(gray: Dataset) -> None:
-    streams, network = streams_of(gray, "one head")
+    streams, network = streams_of(gray, "all outputs")
     few, many = (
         train(streams, network, Strategy(), SEEDS, BUDGET, observers=[Trajectory(2, points)])
         for points in (2, 5)
@@ -365,7 +384,7 @@ def test_trajectory_keeps_the_first_points_of_each_task(gray: Dataset) -> None:
 
 
 def test_a_task_without_a_point(gray: Dataset) -> None:
-    streams, network = streams_of(gray, "one head")
+    streams, network = streams_of(gray, "all outputs")
     outcome = train(streams, network, Strategy(), SEEDS, BUDGET, observers=[Trajectory(99, 2)])
     assert np.isnan(outcome.observed["update_norm"]).all()
     assert outcome.observed["accuracy_within"].shape == (3, 3, 2, 3)
@@ -381,7 +400,7 @@ def test_bad_trajectory(every: int, points: int) -> None:
 
 
 def test_a_diverged_replica_has_no_measures(gray: Dataset) -> None:
-    streams, network = streams_of(gray, "one head")
+    streams, network = streams_of(gray, "all outputs")
     budget = BUDGET._replace(learning_rate=[0.1, 1e30, 0.1])
     observers = [
         MagnitudeCurve(GAINS),
@@ -412,7 +431,8 @@ def test_replicas_with_fewer_images(
     for r, stream in enumerate(streams):
         images, _ = shown(stream, 0, train_part=False)
         old, new = (
-            logits(state, r, images, 0).softmax(1) for state in (watch.before[2], watch.after[2])
+            logits(state, r, images, slice(None)).softmax(1)
+            for state in (watch.before[2], watch.after[2])
         )
         expected = 0.5 * (new - old).abs().sum(1).mean().item()
         assert outcome.observed["function_drift"][r, 2, 0] == pytest.approx(expected, abs=1e-6)
@@ -420,7 +440,7 @@ def test_replicas_with_fewer_images(
 
 def test_the_probe_of_gradients_is_the_replicas_own(gray: Dataset) -> None:
     """A replica's angles are the same alone and among others."""
-    streams, network = streams_of(gray, "one head")
+    streams, network = streams_of(gray, "all outputs")
     together = train(streams, network, Strategy(), SEEDS, BUDGET, observers=[GradientCosines()])
     alone = train(
         streams[1:2], network, Strategy(), SEEDS[1:2], BUDGET, observers=[GradientCosines()]

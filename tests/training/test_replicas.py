@@ -64,7 +64,7 @@ def test_hybrid_decides_for_each_replica(digits: Dataset, spy: Callable[..., Any
     """On a split stream, whose replicas have different classes, and so numbers of samples."""
     streams = [split(digits, 2, seed=s) for s in SEEDS]
     assert len({len(s.tasks[0].train) for s in streams}) > 1
-    network: Network = MLP(64, [12], 5, heads=2)
+    network: Network = MLP(64, [12], 10)
     budget = Budget(2, 32, 0.1)
     probe = train(streams, network, Hybrid(), SEEDS, budget)
     threshold = float(np.median(probe.notes["similarity"][:, 1]))  # splits the replicas

@@ -1,0 +1,147 @@
+"""The steps of one task."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from clcore.networks import Parameters, trained_names
+from clcore.networks.loss import cross_entropy
+from clcore.strategies import Strategy
+from clcore.streams.batches import Batch
+from clcore.training.observers import Observer
+from clcore.training.run import Run
+
+LOOK = 50  # steps between two looks for replicas that diverged: a GPU must be waited for
+
+Rule = Callable[[Parameters, Parameters], None]
+"""`rule(parameters, gradient)` moves the parameters in place."""
+
+
+def sgd(rates: Tensor, momentum: float) -> Rule:
+    """Return gradient descent with (heavy-ball) momentum, as `torch.optim.SGD` does it."""
+    velocity: Parameters = {}
+
+    def move(parameters: Parameters, gradient: Parameters) -> None:
+        for n, g in gradient.items():
+            step = g
+            if momentum:
+                past = velocity.get(n)
+                step = g.clone() if past is None else past.mul_(momentum).add_(g)
+                velocity[n] = step
+            parameters[n].addcmul_(step, _each(rates, g), value=-1)
+
+    return move
+
+
+def adam(rates: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Rule:
+    """Return Adam (Kingma and Ba, 2015), as `torch.optim.Adam` does it."""
+    means: Parameters = {}
+    squares: Parameters = {}
+    steps = 0
+
+    def move(parameters: Parameters, gradient: Parameters) -> None:
+        nonlocal steps
+        steps += 1
+        for n, g in gradient.items():
+            if n not in means:
+                means[n], squares[n] = torch.zeros_like(g), torch.zeros_like(g)
+            mean = means[n].lerp_(g, 1 - betas[0])
+            square = squares[n].mul_(betas[1]).addcmul_(g, g, value=1 - betas[1])
+            length = (square / (1 - betas[1] ** steps)).sqrt_().add_(eps)
+            step = torch.div(mean, length, out=length)
+            parameters[n].addcmul_(step, _each(rates / (1 - betas[0] ** steps), g), value=-1)
+
+    return move
+
+
+def _each(rates: Tensor, values: Tensor) -> Tensor:
+    return rates.view(-1, *[1] * (values.dim() - 1))
+
+
+def descend(
+    run: Run,
+    strategy: Strategy,
+    trainable: Tensor,
+    stopped: Sequence[int],
+    batches: Iterable[Batch],
+    rule: Rule | None,
+    observers: Sequence[Observer],
+) -> tuple[Tensor, int]:
+    """Train one task in place.
+
+    Parameters
+    ----------
+    trainable : Tensor
+        bool, (R, blocks), on the CPU.
+    stopped : sequence of int
+        Replicas that do not train any more.
+    batches : iterable of Batch
+        Of the task.
+    rule : Rule or None
+        How a gradient moves the parameters; None: plain descent, which needs no stored gradient.
+
+    Returns
+    -------
+    losses : Tensor
+        (steps + 1, R): the loss before each step and after the last. A replica whose loss is
+        not finite goes back to where it stood when the task arrived, and stops.
+    images : int
+        Training images seen.
+    """
+    network, parameters = run.network, run.parameters
+    direct = rule is None and type(strategy).gradient is Strategy.gradient
+    names = trained_names(parameters, network.blocks)
+    gradient = {} if direct else {n: torch.zeros_like(parameters[n]) for n in names}
+    move = rule or sgd(run.rates, 0.0)
+    downhill = -run.rates[:, None] * trainable.to(run.rates.device)
+    draws = run.dropout_draws()
+    idle = set(stopped)
+    losses: list[Tensor] = []
+    images = 0
+    for step, batch in enumerate(batches, start=1):
+        if len(idle) == run.replicas:
+            break
+        images += sum(count for r, count in enumerate(batch.counts) if r not in idle)
+        # Who stopped, or has no samples left while others have, must not move.
+        still = sorted(idle | {r for r, count in enumerate(batch.counts) if not count})
+        kept = {n: p[still].clone() for n, p in parameters.items()} if still else {}
+        batch = strategy.mix(run, batch)
+        counts = [0 if r in idle else count for r, count in enumerate(batch.counts)]
+        logits, backward = network.forward(parameters, batch.images, trainable, counts, draws)
+        loss, slope = cross_entropy(
+            logits, batch.labels, batch.weights, run.competing_for(batch.tasks)
+        )
+        losses.append(loss)
+        strategy.slope(run, batch, logits, slope)
+        if direct:
+            backward(slope, parameters, beta=1.0, scale=downhill)
+        else:
+            backward(slope, gradient)
+            strategy.gradient(run, gradient)
+            move(parameters, gradient)
+        strategy.after_step(run)
+        for n, values in kept.items():
+            parameters[n][still] = values
+        if step % LOOK == 0:
+            _stop(run, idle, losses[-LOOK:])
+        for observer in observers:
+            if observer.every and step % observer.every == 0:
+                observer.after_step(run)
+    # Where the last step led shows in no loss before it.
+    if len(idle) < run.replicas:
+        logits, _ = network.forward(parameters, batch.images)
+        compete = run.competing_for(batch.tasks)
+        losses.append(cross_entropy(logits, batch.labels, batch.weights, compete)[0])
+        _stop(run, idle, losses)
+    return torch.stack(losses) if losses else torch.empty(0, run.replicas), images
+
+
+def _stop(run: Run, idle: set[int], losses: Sequence[Tensor]) -> None:
+    """Put back, and stop, each replica with a loss that is not finite."""
+    finite = torch.stack(list(losses)).isfinite().all(0)
+    for r in (~finite).nonzero().flatten().tolist():
+        if r not in idle:
+            idle.add(r)
+            for n, p in run.parameters.items():
+                p[r] = run.before[n][r]

@@ -11,7 +11,8 @@ replica and eight, one thread.
   of initialized training; the median over rounds.
 - `kept_per_parameter_byte`: bytes of the tensors that the strategy holds when the last task is
   done, over the bytes of the parameters. Remembered images are held as rows of the data set; a
-  copy of them would take 784 bytes a sample more, see `samples`.
+  copy of them would take 784 bytes a sample more, see `samples`. The parameters before the task,
+  which LwF needs, the engine keeps for every strategy: they do not count.
 
 Needs a machine that does nothing else.
 """

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from clcore.errors import InputError
 from clcore.networks import MLP, Network, Parameters
 from clcore.strategies import Hybrid
 from clcore.streams import SCENARIOS, Dataset, permuted, split
@@ -81,31 +80,6 @@ def test_metric_gets_arrived_and_previous() -> None:
     assert learner.notes["similarity"].tolist() == [3, 2, 1, 1]
     assert found == [1, 1, 1, 1]
     assert decide(Hybrid(1.5, metric=by_first_entry))[0] == [1, 1, 3, 3]
-
-
-def test_metrics_by_name() -> None:
-    # Signs (+, 0), (+, +), (0, +), (+, +) against (+, 0), (+, +), (+, 0), (+, −).
-    found, learner = decide(Hybrid(0.5, metric="sign"))
-    assert learner.notes["similarity"].tolist() == pytest.approx([1, 1, 0, 0])
-    assert found == [1, 1, 3, 3]
-    assert Hybrid(metric="cosine") == Hybrid()
-    with pytest.raises(InputError, match="unknown metric 'sine'"):
-        Hybrid(metric="sine")
-
-
-def test_moment_at_which_the_earlier_gradient_is_taken() -> None:
-    """Its gradient when the task arrived is `BEFORE`, when it ends `ARRIVED`."""
-    for taken, expected in (("arrival", COSINES), ("end", [1.0] * 4)):
-        hybrid = Hybrid(0.1, taken=taken)
-        first = Stand(0, BEFORE, HEADS[0])
-        assert hybrid.begin(first).all()
-        first.given = Stand(0, ARRIVED, HEADS[1]).given
-        hybrid.finish(first)
-        second = Stand(1, ARRIVED, HEADS[1])
-        hybrid.begin(second)
-        assert second.notes["similarity"].tolist() == pytest.approx(expected)
-    with pytest.raises(InputError, match="unknown moment to take a gradient 'start'"):
-        Hybrid(taken="start")
 
 
 def test_compares_with_the_task_just_before() -> None:

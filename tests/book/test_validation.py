@@ -1,5 +1,6 @@
 """Validation by re-execution compares: it passes what is right and fails a planted number."""
 
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,10 @@ def validate(notebook, folder):
     command += ["--nbval", "--nbval-current-env", "--rootdir", str(ROOT), "-c"]
     command += [str(ROOT / "pyproject.toml"), "--nbval-sanitize-with"]
     command += [str(ROOT / "tests/book/sanitize.cfg"), str(path)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    records = {"CLCORE_RESULTS": str(ROOT / "results")}  # the copy does not lie beside them
+    ran = subprocess.run(
+        command, cwd=ROOT, env=os.environ | records, capture_output=True, text=True, check=False
+    )
     return ran.returncode, ran.stdout + ran.stderr
 
 

@@ -178,6 +178,12 @@ def parse_grid(content: Table) -> Grid:
             _check_lists(f"search.{name}", table)
     tables = ("stream", "network", "strategy", "budget")
     axes = [content[t] if isinstance(content[t], list) else [content[t]] for t in tables]
+    strategies = {str(t.get("name")) for t in axes[2] if isinstance(t, dict)}
+    for name in sorted(options.keys() - strategies):
+        raise InputError(
+            f"search.{name} in a grid of {', '.join(sorted(strategies))}: add a strategy of that "
+            "name, or take the table out"
+        )
     reported, searched = [], []
     for tables_of_setting in itertools.product(*axes):
         for name, table in zip(tables, tables_of_setting, strict=True):

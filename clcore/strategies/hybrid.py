@@ -63,7 +63,8 @@ class Hybrid(Strategy):
         many = everything if self.many is None else self.many
         for count in (self.few, many):
             last_blocks(learner.network, count)
-        arrived = _of_body(learner)
+        wanted = learner.task > 0 or self.taken == "arrival"
+        arrived = _of_body(learner) if wanted else {}
         modules: Tensor | int = everything
         if learner.task:
             metric = METRICS[self.metric] if isinstance(self.metric, str) else self.metric

@@ -25,15 +25,15 @@ class Proximal(Strategy):
     curvature form, held during training.
 
     By default each task's curvature is measured, with no strength to tune. The Fisher
-    information F underestimates how the loss rises over the distances that blocks move, ten
-    to a thousand times. So when a task ends, half of each block's update Δ_b is taken back, and
-    C_b = F_b · (rise of the task's own training loss) / (rise that F_b predicts). This
+    information F is that of infinitely small moves, and underestimates how the loss rises over
+    the distances that blocks move. So when a task ends, half of each block's update Δ_b is taken
+    back, and C_b = F_b · (rise of the task's own training loss) / (rise that F_b predicts). This
     calibration is this companion's own; the proximal step in the Fisher metric is that of EWC
     (Kirkpatrick et al., 2017) and its relatives, taken implicitly and around θ̂.
 
     The measured rise has the slope of the loss in it: where the penalty kept a task from its own
-    minimum, C_b is too large, and a block that overshot gets too small a one. Where descent has
-    momentum m, the penalty counts (1 − m)-fold, since it has none.
+    minimum, C_b is larger than the curvature, and where a block overshot, smaller. Where descent
+    has momentum m, the penalty counts (1 − m)-fold, since it has none.
 
     Parameters
     ----------

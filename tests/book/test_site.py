@@ -34,7 +34,14 @@ FLAGS = [  # a root user's Chromium needs the first; the others keep it from cal
     "--disable-component-update",
     "--disable-sync",
 ]
-SETTLED = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
+# A colour on its way to another is no colour to judge: what moves has to end first.
+SETTLED = """async () => {
+  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;
+  const ending = document.getAnimations().filter(
+    (one) => one.effect.getComputedTiming().endTime < Infinity);
+  await Promise.allSettled(ending.map((one) => one.finished));
+}"""
 SEEN = """() => ({
   theme: document.documentElement.dataset.theme,
   equations: document.querySelectorAll("article mjx-container").length,

@@ -127,19 +127,17 @@ def matters(stream: Stream, momentum: float, after: Sequence[Parameters]) -> Non
 
 
 def fisher(plain: Plain, k: int) -> list[torch.Tensor]:
-    """Return the mean squared gradient of log p(y|x), y drawn by the model, sample by sample."""
+    """Return the mean of (Σ_y ± √p(y|x) ∂ log p(y|x) / ∂θ)², sample by sample."""
     images, _ = plain.samples(k)
-    chances = torch.rand(
-        (len(images), 1), dtype=torch.float64, generator=generator(SEED, "fisher", k)
-    )
-    total = [torch.zeros_like(p) for p in plain.parameters]
     may = plain.outputs(k, k + 1)
+    outputs = len(plain.model(images[0]))
+    coins = torch.randint(2, (len(images), outputs), generator=generator(SEED, "fisher", k))
+    total = [torch.zeros_like(p) for p in plain.parameters]
     order = torch.randperm(len(images), generator=generator(SEED, "probe", k))
-    for row, chance in zip(order.tolist(), chances.flatten().tolist(), strict=True):
+    for row, signs in zip(order.tolist(), 2.0 * coins[:, may] - 1, strict=True):
         logs = plain.model(images[row])[may].log_softmax(0)
-        below = logs.detach().exp().cumsum(0)
-        drawn = int((below <= chance).sum())
-        for sum_, g in zip(total, torch.autograd.grad(logs[drawn], plain.parameters), strict=True):
+        mixed = (signs * logs.detach().exp().sqrt() * logs).sum()
+        for sum_, g in zip(total, torch.autograd.grad(mixed, plain.parameters), strict=True):
             sum_ += g**2 / len(images)
     return total
 

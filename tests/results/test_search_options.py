@@ -53,7 +53,7 @@ def test_open_options_multiply_the_choices_of_settings_that_leave_them_open() ->
 
 
 def test_several_open_options_give_their_product() -> None:
-    search = {"hybrid": {"few": [1, 2], "threshold": [0.0, 0.3, 0.5]}, "ewc": {"strength": [1.0]}}
+    search = {"hybrid": {"few": [1, 2], "threshold": [0.0, 0.3, 0.5]}}
     strategies = [{"name": "hybrid"}, {"name": "hybrid", "few": 2, "metric": "sign"}]
     found = parse_grid(grid(strategies, search))
     expected = [(f, t, r) for f in (1, 2) for t in (0.0, 0.3, 0.5) for r in (0.1, 0.2)]
@@ -142,7 +142,9 @@ def test_identity_is_that_of_the_whole_description() -> None:
 def test_grid_without_options_is_as_before() -> None:
     strategies = [{"name": "initialized"}, {"name": "frozen", "modules": 1}]
     without = parse_grid(grid(strategies, {}))
-    assert parse_grid(grid(strategies, {"ewc": {"strength": [1.0, 2.0]}})) == without
+    ewc = {"ewc": {"strength": [1.0, 2.0]}}
+    more = parse_grid(grid([*strategies, {"name": "ewc"}], ewc))
+    assert (more.reported[:2], more.searched[:2]) == without
     assert [choices(setting) for setting in without.reported] == [[(0.1,), (0.2,)]] * 2
     assert without.reported[0][0].identity() == "permuted-digits-mlp-initialized-82349b58de"
     assert without.searched[1][1].identity() == "permuted-digits-mlp-frozen-9fd3da4093"
@@ -191,7 +193,12 @@ def test_option_that_a_strategy_needs_is_given_or_searched() -> None:
     with pytest.raises(InputError, match="strategy 'ewc' without strength"):
         parse_grid(grid({"name": "ewc"}, {}))
     with pytest.raises(InputError, match="strategy 'ewc' without strength"):
-        parse_grid(grid({"name": "ewc"}, {"lwf": {"strength": [1.0]}}))
+        parse_grid(grid([{"name": "ewc"}, {"name": "lwf"}], {"lwf": {"strength": [1.0]}}))
+
+
+def test_options_for_a_strategy_that_no_setting_has() -> None:
+    with pytest.raises(InputError, match=r"search.lwf in a grid of ewc, hybrid: add a strategy"):
+        parse_grid(grid(OPEN, {"ewc": {"strength": [1.0]}, "lwf": {"strength": [1.0]}}))
 
 
 # ------------------------------------------------------------------------------ the choice

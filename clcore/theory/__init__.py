@@ -4,25 +4,45 @@
 expected risks depend on, `Update` what one task trains and how far it moves.
 """
 
-from clcore.theory.forgetting import average_forgetting, forgetting, generalization_error
+from clcore.theory.boundary import Boundary, boundary, equidistant
+from clcore.theory.forgetting import (
+    average_forgetting,
+    backward_transfer,
+    forgetting,
+    forward_transfer,
+    generalization_error,
+)
+from clcore.theory.gains import direction_gain, law_plan, optimal_gains
 from clcore.theory.magnitude import TrainableOptimum, optimal_trainable
+from clcore.theory.planning import BestPlan, best_plan, history_weights
 from clcore.theory.problem import LinearTasks, Problem
 from clcore.theory.recursion import expected_risks, one_step_forgetting, one_step_risk
 from clcore.theory.update import Moments, Update, check_plan, moments
 
 __all__ = [
+    "BestPlan",
+    "Boundary",
     "LinearTasks",
     "Moments",
     "Problem",
     "TrainableOptimum",
     "Update",
     "average_forgetting",
+    "backward_transfer",
+    "best_plan",
+    "boundary",
     "check_plan",
+    "direction_gain",
+    "equidistant",
     "expected_risks",
     "forgetting",
+    "forward_transfer",
     "generalization_error",
+    "history_weights",
+    "law_plan",
     "moments",
     "one_step_forgetting",
     "one_step_risk",
+    "optimal_gains",
     "optimal_trainable",
 ]

@@ -78,26 +78,58 @@ def expected_risks(problem: Problem, updates: Sequence[Update]) -> FloatArray:
         If there is not one update a task, an update names an unknown block, or
         |m - n| ≤ 1 for one of them.
     """
-    counts = check_plan(updates, problem.sizes, problem.samples)
+    check_plan(updates, problem.sizes, problem.samples)
     tasks = len(problem.samples)
     risks = np.empty((tasks + 1, len(problem.sizes), tasks))
     risks[0] = problem.initial
-    for k, (update, m) in enumerate(zip(updates, counts, strict=True)):
+    for k, update in enumerate(updates):
         risks[k + 1] = risks[k]
-        if not update.trainable:
-            continue
-        n = int(problem.samples[k])
-        pull, amplification, own, spread = moments(m, n)
-        blocks = np.array(update.trainable)
-        gains = np.array(update.gains)
-        before = risks[k, blocks]  # (T, K)
-        to_learn = before[:, k]  # (T,)
-        frozen = risks[k, :, k].sum() - to_learn.sum()
-        # A difference of sums may fall below zero by a rounding error.
-        noise = problem.noise[k] ** 2 + max(frozen, 0.0)
-        energy = own * to_learn + problem.sizes[blocks] * (
-            spread * to_learn.sum() + amplification * noise / m
-        )
-        drift = problem.distances[blocks, k] - to_learn[:, None] - before
-        risks[k + 1, blocks] += gains[:, None] * pull * drift + (gains**2 * energy)[:, None]
+        if update.trainable:
+            blocks = np.array(update.trainable)
+            gains = np.array(update.gains)
+            slope, energy = parabolas(problem, risks[k], k, update.trainable)
+            risks[k + 1, blocks] += gains[:, None] * slope + (gains**2 * energy)[:, None]
     return risks
+
+
+def parabolas(
+    problem: Problem, before: FloatArray, task: int, trainable: Sequence[int]
+) -> tuple[FloatArray, FloatArray]:
+    """Return how the risks of the trainable blocks change with their gains.
+
+    With gain γ in block ``trainable[j]`` its risk on task i changes by
+    γ ``slope[j, i]`` + γ² ``energy[j]``. Source: the companion's risk recursion.
+
+    Parameters
+    ----------
+    problem : Problem
+        Block sizes, squared distances, samples and noise.
+    before : (B, K) array
+        Risks before the update.
+    task : int
+        Which task is learned.
+    trainable : sequence of int, length T
+        The trainable blocks, at least one.
+
+    Returns
+    -------
+    slope : (T, K) array
+    energy : (T,) array
+
+    Raises
+    ------
+    InputError
+        If |m - n| ≤ 1.
+    """
+    blocks = np.asarray(trainable)
+    m = int(problem.sizes[blocks].sum())
+    pull, amplification, own, spread = moments(m, int(problem.samples[task]))
+    to_learn = before[blocks, task]
+    frozen = before[:, task].sum() - to_learn.sum()
+    # A difference of sums may fall below zero by a rounding error.
+    noise = problem.noise[task] ** 2 + max(frozen, 0.0)
+    energy = own * to_learn + problem.sizes[blocks] * (
+        spread * to_learn.sum() + amplification * noise / m
+    )
+    slope = pull * (problem.distances[blocks, task] - to_learn[:, None] - before[blocks])
+    return slope, energy

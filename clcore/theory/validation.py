@@ -51,6 +51,22 @@ def finite(name: str, values: npt.ArrayLike) -> FloatArray:
     return array
 
 
+def shaped(name: str, values: npt.ArrayLike, *shape: int) -> FloatArray:
+    """Return finite float64 numbers of this shape."""
+    array = finite(name, values)
+    if array.shape != shape:
+        raise InputError(f"{name} has shape {array.shape}, but {shape} is expected")
+    return array
+
+
+def nonnegative(name: str, values: npt.ArrayLike, *shape: int) -> FloatArray:
+    """Return finite float64 numbers of at least 0 of this shape."""
+    array = shaped(name, values, *shape)
+    if array.size and array.min() < 0:
+        raise InputError(f"{name} holds {array.min():g}, but at least 0 is expected")
+    return array
+
+
 def freeze(target: object, **arrays: npt.NDArray[Any]) -> None:
     """Set read-only arrays on a frozen dataclass from its own `__init__`."""
     for name, array in arrays.items():

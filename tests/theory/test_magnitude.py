@@ -2,6 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clcore.errors import InputError
 from clcore.theory import one_step_forgetting, optimal_trainable
@@ -71,6 +74,47 @@ def test_next_to_the_boundary_the_optimum_is_far_but_finite() -> None:
     best = optimal_trainable(10, math.nextafter(1.0, 2.0), 1.0)
     assert best.case == "interior"
     assert 1e15 < best.m < math.inf
+
+
+def test_optimum_derived_with_sympy() -> None:
+    """Theorem on the optimal number of trainable parameters: m*, F(m*) and uniqueness."""
+    n, root_eta, excess = sp.symbols("n s d", positive=True)
+    m, root_xi = sp.symbols("m", positive=True), root_eta + excess  # √ξ > √η > 0
+    f = -(root_xi**2) * n / m + root_eta**2 * n / (m - n - 1)
+    stationary = sp.solve(sp.numer(sp.together(sp.diff(f, m))), m)
+    best = (n + 1) * root_xi / excess
+    inside = [r for r in stationary if sp.simplify(r - n - 1).is_positive]
+    assert [sp.simplify(r - best) for r in inside] == [0]
+    assert sp.simplify(f.subs(m, best) + n / (n + 1) * excess**2) == 0
+    found = optimal_trainable(9, 6.25, 2.25)
+    values = {n: 9, root_eta: sp.Rational(3, 2), excess: 1}
+    assert found.m == pytest.approx(float(best.subs(values)))
+    assert found.forgetting == pytest.approx(float(f.subs(m, best).subs(values)))
+
+
+squares = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
+
+
+@given(st.integers(1, 40), squares, squares, squares)
+@settings(max_examples=200, deadline=None)
+def test_the_cases_are_all_and_say_what_the_curve_does(
+    n: int, error: float, distance: float, eta: float
+) -> None:
+    """Theorem on the optimal number of trainable parameters: every ξ of any sign, every η ≥ 0."""
+    best = optimal_trainable(n, error - distance, eta)
+    reach = np.unique(np.geomspace(n + 2, 1e7, 400).astype(int))
+    values = np.array([one_step_forgetting(int(m), n, error, distance, eta) for m in reach])
+    tiny = 1e-9 * (error + distance + eta)
+    if best.case == "interior":
+        assert best.whole_forgetting <= values.min() + tiny
+    elif best.case == "rising":
+        assert values.argmin() == 0
+        assert (np.diff(values) >= -tiny).all()
+    elif best.case == "falling":
+        assert values.min() >= -tiny
+        assert (np.diff(values) <= tiny).all()
+    else:
+        assert np.abs(values).max() <= tiny
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 
 from clcore.errors import InputError
-from clcore.simulate import draw_configuration
+from clcore.measures import backward_transfer as accuracy_backward_transfer
+from clcore.measures import forward_transfer as accuracy_forward_transfer
 from clcore.theory import (
     LinearTasks,
     Problem,
     Update,
     average_forgetting,
+    backward_transfer,
     expected_risks,
     forgetting,
+    forward_transfer,
     generalization_error,
     one_step_forgetting,
     one_step_risk,
@@ -78,42 +81,6 @@ def test_staying_and_zero_gain_change_nothing() -> None:
     assert (risks == risks[0]).all()
 
 
-def test_order_of_blocks_does_not_matter() -> None:
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        tasks, updates = draw_configuration(rng)
-        problem = Problem.from_tasks(tasks)
-        order = rng.permutation(len(tasks.sizes))
-        place = np.argsort(order)
-        permuted = Problem(
-            problem.sizes[order],
-            problem.distances[order],
-            problem.initial[order],
-            problem.samples,
-            problem.noise,
-        )
-        moved = [Update(place[list(u.trainable)].tolist(), u.gains) for u in updates]
-        np.testing.assert_allclose(
-            expected_risks(permuted, moved), expected_risks(problem, updates)[:, order], rtol=1e-12
-        )
-
-
-def test_splitting_a_block_in_two_does_not_matter() -> None:
-    rng = np.random.default_rng(4)
-    truths, start = rng.normal(size=(3, 30)), rng.normal(size=30)
-    whole = LinearTasks([10, 20], truths, [12, 5, 60], 0.4, start)
-    split = LinearTasks([10, 8, 12], truths, [12, 5, 60], 0.4, start)
-    risks = expected_risks(
-        Problem.from_tasks(whole), [Update((1,)), Update((0, 1), (1, 0.3)), Update((0, 1))]
-    )
-    finer = expected_risks(
-        Problem.from_tasks(split),
-        [Update((1, 2)), Update((0, 1, 2), (1, 0.3, 0.3)), Update((0, 1, 2))],
-    )
-    np.testing.assert_allclose(finer[:, 0], risks[:, 0], rtol=1e-12)
-    np.testing.assert_allclose(finer[:, 1] + finer[:, 2], risks[:, 1], rtol=1e-12)
-
-
 def test_forgetting_is_read_off_the_total_risks() -> None:
     risks = np.zeros((4, 2, 3))
     risks[1, :, 0] = [1, 2]
@@ -122,10 +89,27 @@ def test_forgetting_is_read_off_the_total_risks() -> None:
     assert forgetting(risks).tolist() == [6, 2, 0]
     assert average_forgetting(risks) == 4
     assert generalization_error(risks) == pytest.approx(14 / 3)
+    assert backward_transfer(risks) == -4
+
+
+def test_forward_transfer_is_what_earlier_tasks_saved() -> None:
+    """The signs are those of the measures on accuracies, had accuracy fallen by the risk."""
+    risks = np.random.default_rng(5).uniform(size=(5, 2, 4))
+    accuracy = 1 - risks.sum(axis=1)
+    arrival = [accuracy[i, i] for i in range(4)]  # before task i is learned
+    expected = float(accuracy_forward_transfer(arrival, accuracy[0]))
+    assert forward_transfer(risks) == pytest.approx(expected)
+    assert backward_transfer(risks) == pytest.approx(
+        float(accuracy_backward_transfer(accuracy[1:]))
+    )
+    risks[:] = 1.0
+    risks[1, :, 1] = 0.25  # learning the first task helped with the second
+    assert forward_transfer(risks) == pytest.approx(0.5)
 
 
 def test_measures_refuse_other_shapes() -> None:
     with pytest.raises(InputError, match=r"\(3, 2, 3\)"):
         generalization_error(np.zeros((3, 2, 3)))
-    with pytest.raises(InputError, match="two tasks"):
-        average_forgetting(np.zeros((2, 1, 1)))
+    for measure in (average_forgetting, backward_transfer, forward_transfer):
+        with pytest.raises(InputError, match="two tasks"):
+            measure(np.zeros((2, 1, 1)))

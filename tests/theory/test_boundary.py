@@ -1,0 +1,227 @@
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clcore.errors import InputError
+from clcore.simulate import simulate_risks
+from clcore.theory import (
+    LinearTasks,
+    Problem,
+    Update,
+    average_forgetting,
+    boundary,
+    equidistant,
+    expected_risks,
+    generalization_error,
+    moments,
+)
+
+WHOLE, FROZEN = Update((0, 1)), Update((1,))
+
+
+def plans(tasks: int) -> tuple[list[Update], list[Update]]:
+    return [WHOLE] + [FROZEN] * (tasks - 1), [WHOLE] * tasks
+
+
+def projection_moments(m: int, n: int) -> tuple[sp.Rational, sp.Rational]:
+    """α and β of a random projection, from E(tr Π)² = n² and E tr Π² = n."""
+    alpha, beta = sp.symbols("alpha beta")
+    found = sp.solve(
+        [alpha * m**2 + 2 * beta * m - n**2, alpha * m + beta * m * (m + 1) - n], [alpha, beta]
+    )
+    return found[alpha], found[beta]
+
+
+def coefficients(m: int, n: int) -> tuple[sp.Rational, sp.Rational]:
+    """c and κ of the one-step identity."""
+    if m > n:
+        return sp.Rational(n, m), sp.Rational(n, m - n - 1)
+    return sp.Integer(1), sp.Rational(m, n - m - 1)
+
+
+@pytest.mark.parametrize(("sizes", "n"), [((30, 20), 12), ((30, 20), 35), ((9, 6), 30)])
+@pytest.mark.parametrize("objective", [average_forgetting, generalization_error])
+def test_two_tasks_in_closed_form(sizes: tuple, n: int, objective: object) -> None:
+    """Boundary theorem for two tasks, derived with SymPy from the one-step identity."""
+    x, y = sp.symbols("x y", positive=True)
+    center, apart = (sp.Rational(1, 2), sp.Rational(3)), (x, y)
+    noise2 = sp.Rational(1, 4)
+    m = sum(sizes)
+    c, kappa = coefficients(m, n)
+    alpha, beta = projection_moments(m, n) if m > n else (sp.Integer(1), sp.Integer(0))
+    # Learning task 1, all blocks: a_i = start - θ_i and d = θ_1 - start, in coordinates.
+    to_learn = [r + w / 2 for r, w in zip(center, apart, strict=True)]
+    first, second = [], []  # risk on task 1 and on task 2 after it, block by block
+    for b, p in enumerate(sizes):
+        energy = (alpha + beta) * to_learn[b] + p * beta * sum(to_learn)
+        energy += sp.Rational(p, m) * kappa * noise2
+        first.append(to_learn[b] + 2 * c * -to_learn[b] + energy)
+        second.append(to_learn[b] + 2 * c * -center[b] + energy)
+    # Learning task 2 by the identity: trainable part alone, then everything.
+    cq, kq = coefficients(sizes[1], n)
+    frozen = [
+        first[0] + (1 - cq) * first[1] + cq * y + kq * (noise2 + second[0]),
+        second[0] + (1 - cq) * second[1] + kq * (noise2 + second[0]),
+    ]
+    whole = [
+        (1 - c) * sum(first) + c * (x + y) + kappa * noise2,
+        (1 - c) * sum(second) + kappa * noise2,
+    ]
+    difference = frozen[0] - whole[0]
+    if objective is generalization_error:
+        difference = (difference + frozen[1] - whole[1]) / 2
+    line = sp.Poly(sp.expand(difference), x, y)
+    assert line.total_degree() <= 1
+    found = boundary(
+        lambda u, q: equidistant(2, sizes, (u, q), (0.5, 3.0), n, 0.5), *plans(2), objective
+    )
+    expected = [float(line.coeff_monomial(t)) for t in (1, x, y)]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_with_the_shared_part_learned_frozen_forgets_less_when_tasks_are_close() -> None:
+    """Corollary of the boundary: noiseless, nothing to learn in the shared block."""
+    n, p, q = sp.symbols("n p q", positive=True)  # q and p + q both above n + 1
+    a, y = sp.symbols("a y", positive=True)
+    difference = sp.factor(n / q * (y - a) - n / (p + q) * (y - a))
+    assert sp.simplify(difference - n * p * (y - a) / (q * (p + q))) == 0
+    # The same by the recursion: start and tasks agree in the shared block.
+    own = 3.0
+    for distance in (0.5, 2.9, 3.1, 8.0):
+        problem = Problem(
+            [20, 15], np.array([[[0, 0]] * 2, [[0, distance], [distance, 0]]]), [[0, 0], [own] * 2],
+            10,
+        )  # fmt: skip
+        gap = [
+            average_forgetting(expected_risks(problem, [Update(()), update]))
+            for update in (FROZEN, WHOLE)
+        ]
+        assert (gap[0] < gap[1]) == (distance < own)
+
+
+@given(
+    st.integers(2, 5),
+    st.sampled_from([((20, 12), 8), ((20, 12), 16), ((6, 5), 20)]),
+    st.lists(st.floats(0, 20), min_size=4, max_size=4),
+    st.floats(0, 2),
+    st.sampled_from([average_forgetting, generalization_error]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_difference_is_a_plane(
+    tasks: int, shape: tuple, squares: list, noise: float, objective: object
+) -> None:
+    """Boundary theorem for K tasks: the plane is the difference at any distances."""
+    sizes, n = shape
+    *center, x, y = squares
+
+    def at(u: float, q: float) -> Problem:
+        return equidistant(tasks, sizes, (u, q), center, n, noise)
+
+    line = boundary(at, *plans(tasks), objective)
+    one, other = (objective(expected_risks(at(x, y), plan)) for plan in plans(tasks))
+    scale = 1 + abs(one) + abs(other) + sum(np.abs(line))
+    assert abs(line.difference(x, y) - (one - other)) < 1e-9 * scale
+
+
+def test_small_distances_lie_on_the_frozen_side() -> None:
+    sizes = (40, 20)
+    for objective in (average_forgetting, generalization_error):
+        line = boundary(
+            lambda u, q: equidistant(4, sizes, (u, q), (0.0, 4.0), 12, 0.7), *plans(4), objective
+        )
+        assert line.constant < 0 < max(line.shared, line.specific)
+
+
+def test_on_the_line_the_simulated_plans_are_equally_good() -> None:
+    """Boundary theorem against simulation, generalization error of three tasks."""
+    sizes, n, noise, center = (24, 16), 60, 1.0, (1.0, 4.0)
+    line = boundary(
+        lambda u, q: equidistant(3, sizes, (u, q), center, n, noise),
+        *plans(3),
+        generalization_error,
+    )
+    y = 2.0
+    x = -(line.constant + line.specific * y) / line.shared
+    assert x > 0
+    tasks = corners(sizes, (x, y), center, 3, n, noise)
+    found = [simulate_risks(tasks, plan, 4000, seed=s).totals for s, plan in enumerate(plans(3))]
+    gap = found[0].mean[-1].mean() - found[1].mean[-1].mean()
+    assert abs(gap) < 4.5 * np.hypot(*(f.standard_error[-1].max() for f in found))
+
+
+def corners(
+    sizes: tuple, apart: tuple, center: tuple, tasks: int, n: int, noise: float
+) -> LinearTasks:
+    """The simplex of `equidistant`, in coordinates: the last one of a block leads to its center."""
+    blocks = []
+    for p, square, common in zip(sizes, apart, center, strict=True):
+        truths = np.zeros((tasks, p))
+        truths[:, :tasks] = np.sqrt(square / 2) * np.eye(tasks)
+        truths[:, -1] = np.sqrt(common)
+        blocks.append(truths)
+    return LinearTasks(sizes, np.hstack(blocks), n, noise)
+
+
+def test_equidistant_tasks_are_corners_of_a_simplex() -> None:
+    made = equidistant(4, (9, 7), (2.0, 0.0), (1.5, 3.0), 20, 0.3)
+    points = Problem.from_tasks(corners((9, 7), (2.0, 0.0), (1.5, 3.0), 4, 20, 0.3))
+    np.testing.assert_allclose(made.distances, points.distances, atol=1e-12)
+    np.testing.assert_allclose(made.initial, points.initial, atol=1e-12)
+
+
+def test_equidistant_tasks_stand_for_random_ones() -> None:
+    """The mean of the risks over random tasks, in fewer dimensions than there are tasks."""
+    rng = np.random.default_rng(0)
+    sizes, tasks, apart, center = (2, 3), 5, np.array([2.0, 0.5]), np.array([1.0, 4.0])
+    plan = [Update((0, 1), (0.5, 1.0))] * tasks
+    spread = np.repeat(np.sqrt(apart / 2 / sizes), sizes)
+    middle = np.repeat(np.sqrt(center / sizes), sizes)
+    histories = np.array(
+        [
+            expected_risks(
+                Problem.from_tasks(
+                    LinearTasks(sizes, middle + spread * rng.normal(size=(tasks, 5)), 12, 0.4)
+                ),
+                plan,
+            )
+            for _ in range(2000)
+        ]
+    )
+    expected = expected_risks(equidistant(tasks, sizes, apart, center, 12, 0.4), plan)
+    error = histories.std(axis=0, ddof=1) / np.sqrt(len(histories))
+    assert (np.abs(histories.mean(axis=0) - expected) < 4.5 * error + 1e-9).all()
+
+
+def test_what_is_not_affine_is_refused() -> None:
+    def at(u: float, q: float) -> Problem:
+        return equidistant(2, (6, 5), (u, q), (1, 1), 30, 0.1)
+
+    with pytest.raises(InputError, match="affine"):
+        boundary(lambda u, q: at(u**2, q), *plans(2), average_forgetting)
+    with pytest.raises(InputError, match="affine"):
+        boundary(at, *plans(2), lambda risks: float(np.sqrt(risks[-1].sum())))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"tasks": 0}, "tasks = 0"),
+        ({"apart": (1, -1)}, "apart holds -1"),
+        ({"center": (1,)}, "center has shape"),
+        ({"samples": 0}, "samples"),
+    ],
+)
+def test_equidistant_refuses(changed: dict, message: str) -> None:
+    arguments = {"tasks": 2, "sizes": (4, 3), "apart": (1, 1), "center": (1, 1), "samples": 20}
+    with pytest.raises(InputError, match=message):
+        equidistant(**arguments | changed)
+
+
+def test_projection_moments_agree_with_the_package() -> None:
+    """Fourth moments of the recursion, from two traces alone."""
+    for m, n in ((50, 12), (7, 3)):
+        alpha, beta = projection_moments(m, n)
+        assert moments(m, n).own == pytest.approx(float(alpha + beta), rel=1e-12)
+        assert moments(m, n).spread == pytest.approx(float(beta), rel=1e-12)

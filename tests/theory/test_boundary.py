@@ -125,13 +125,23 @@ def test_the_difference_is_a_plane(
     assert abs(line.difference(x, y) - (one - other)) < 1e-9 * scale
 
 
-def test_small_distances_lie_on_the_frozen_side() -> None:
-    sizes = (40, 20)
-    for objective in (average_forgetting, generalization_error):
-        line = boundary(
-            lambda u, q: equidistant(4, sizes, (u, q), (0.0, 4.0), 12, 0.7), *plans(4), objective
-        )
-        assert line.constant < 0 < max(line.shared, line.specific)
+@pytest.mark.parametrize("tasks", [2, 4])
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+@pytest.mark.parametrize("n", [12, 35])
+def test_which_side_small_distances_lie_on(tasks: int, noise: float, n: int) -> None:
+    """For generalization the frozen one, if what is shared is known and was never touched.
+
+    It is the other one if the first task trained all: the shared block then holds errors
+    that only initialized training removes.
+    """
+
+    def at(u: float, q: float) -> Problem:
+        return equidistant(tasks, (40, 20), (u, q), (0.0, 4.0), n, noise)
+
+    untouched = boundary(at, [FROZEN] * tasks, [WHOLE] * tasks, generalization_error)
+    assert untouched.constant < 0 < untouched.shared
+    if tasks == 4:
+        assert boundary(at, *plans(tasks), generalization_error).constant > 0
 
 
 def test_on_the_line_the_simulated_plans_are_equally_good() -> None:

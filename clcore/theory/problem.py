@@ -168,7 +168,12 @@ class Problem:
 
 def _squared_distances(points: FloatArray) -> FloatArray:
     # Row by row: differences of all pairs at once would need K * K * p numbers.
-    return np.stack([((points - point) ** 2).sum(axis=1) for point in points])
+    columns = np.ascontiguousarray(points.T)  # (p, K): sums over p run along rows
+    squares = np.zeros((len(points), len(points)))
+    for k in range(len(points)):
+        rest = columns[:, k:] - columns[:, k : k + 1]
+        squares[k, k:] = squares[k:, k] = np.einsum("pk,pk->k", rest, rest)
+    return squares
 
 
 def _check_distances(distances: FloatArray, initial: FloatArray) -> None:

@@ -87,11 +87,14 @@ def test_the_search_beats_a_grid_of_all_plans(tasks: int, gains: int) -> None:
 
 
 def test_more_starts_seldom_find_more() -> None:
-    values = [
-        (best_plan(p).value, best_plan(p, restarts=60, seed=1).value)
-        for p in (drawn(seed) for seed in range(20))
-    ]
-    assert sum(few <= many * (1 + 1e-6) for few, many in values) >= 19
+    """How often the search finds the best plan known, for three objectives."""
+    found = []
+    for seed, share in itertools.product(range(12), (0.0, 0.5, 1.0)):
+        problem, weights = drawn(seed, tasks=2), history_weights(2, share, 1 - share)
+        few = best_plan(problem, weights).value
+        many = best_plan(problem, weights, restarts=40, seed=1).value
+        found.append(few - many <= 1e-6 * abs(many))
+    assert sum(found) >= 35
 
 
 @given(seeds, st.integers(2, 5))
@@ -111,7 +114,7 @@ def test_the_oracle_is_no_worse_than_any_strategy(seed: int, tasks: int) -> None
 
 
 def test_the_last_update_obeys_the_law() -> None:
-    for seed in range(10):
+    for seed in range(5):
         problem = drawn(seed)
         best = best_plan(problem).updates
         law = law_plan(problem, [u.trainable for u in best], np.ones((3, 3)))

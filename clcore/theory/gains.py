@@ -11,6 +11,8 @@ from clcore.theory.recursion import parabolas
 from clcore.theory.update import Update, check_plan
 from clcore.theory.validation import FloatArray, finite, nonnegative, shaped
 
+_ROUNDING = 1e-9  # measured cosines of parallel gradients may exceed 1 by rounding
+
 
 def optimal_gains(
     problem: Problem,
@@ -60,11 +62,11 @@ def optimal_gains(
         raise InputError(f"task = {task}, but the tasks are 0 to {tasks - 1}")
     before = shaped("risks", risks, blocks, tasks)
     shares = nonnegative("weights", weights, tasks)
-    one = slice(task, task + 1)
-    check_plan([Update(trainable)], problem.sizes, problem.samples[one])
-    if not trainable:
+    update = Update(trainable)
+    check_plan([update], problem.sizes, problem.samples[task : task + 1])
+    if not update.trainable:
         return np.zeros(0)
-    return _law(*parabolas(problem, before, task, trainable), shares)
+    return _law(*parabolas(problem, before, task, update.trainable), shares)
 
 
 def law_plan(
@@ -116,10 +118,10 @@ def direction_gain(old_lengths: npt.ArrayLike, new_length: float, cosines: npt.A
 
     γ = (1 + Σ_i |g_i| / |g_k| cos(g_i, g_k)) / K, clipped to [0, 1], for the mean risk over
     the K - 1 tasks learned and the new one: whole for aligned gradients of equal length,
-    1/K for orthogonal ones (the running average of the tasks), 0 for opposed ones. It equals
-    `optimal_gains` if there is no noise, if the trainable set is one block and
-    if nothing is frozen; otherwise it is an approximation, since it leaves out what noise, leakage
-    and the spread between blocks add to the energy of the update.
+    1/K for orthogonal ones (the running average of the tasks), 0 for two opposed ones. It
+    equals `optimal_gains` if there is no noise, nothing is frozen that the task needs, and the
+    block is the only trainable one or n > m + 1; otherwise it is an approximation, since it
+    leaves out what noise, leakage and the spread between blocks add to the energy of the update.
     Source: the companion's reading of its gradient-direction law (*How far to move*).
 
     Parameters
@@ -138,7 +140,7 @@ def direction_gain(old_lengths: npt.ArrayLike, new_length: float, cosines: npt.A
         If a shape or a value is not as described.
     """
     cosine = finite("cosines", cosines)
-    if cosine.ndim != 1 or (np.abs(cosine) > 1).any():
+    if cosine.ndim != 1 or (np.abs(cosine) > 1 + _ROUNDING).any():
         raise InputError(
             f"cosines = {cosine.tolist()}, but a list of values in [-1, 1] is expected"
         )

@@ -99,7 +99,29 @@ def test_directions_are_enough_for_one_block_without_noise(
     assert found == pytest.approx(law[0], rel=1e-9)
 
 
+@given(seeds, st.integers(2, 5))
+@settings(max_examples=30, deadline=None)
+def test_directions_are_enough_for_every_block_with_many_samples(seed: int, tasks: int) -> None:
+    rng = np.random.default_rng(seed)
+    truths = rng.normal(size=(tasks, 8)) + rng.uniform(0, 2) * rng.normal(size=8)
+    problem = Problem.from_tasks(LinearTasks([3, 5], truths, 12))
+    law = optimal_gains(problem, problem.initial, tasks - 1, (0, 1), np.ones(tasks))
+    for b, block in enumerate((truths[:, :3], truths[:, 3:])):
+        lengths = np.linalg.norm(block, axis=1)
+        cosines = block[:-1] @ block[-1] / (lengths[:-1] * lengths[-1])
+        found = direction_gain(lengths[:-1], lengths[-1], cosines)
+        assert found == pytest.approx(law[b], rel=1e-9)
+
+
+def test_noise_calls_for_less_than_directions_say() -> None:
+    """Where the reading stops: a factor that it does not know of."""
+    truths = np.array([[1.0, 0, 0], [0, 1, 0]])
+    noisy = Problem.from_tasks(LinearTasks([3], truths, 10, noise=2.0))
+    assert optimal_gains(noisy, noisy.initial, 1, (0,), (1, 1)) < direction_gain([2], 2, [0]) / 2
+
+
 def test_three_directions() -> None:
+    assert direction_gain([2.0], 2.0, [1 + 1e-15]) == 1.0
     assert direction_gain([2.0], 2.0, [1.0]) == 1.0
     assert direction_gain([2.0], 2.0, [0.0]) == 0.5
     assert direction_gain([2.0], 2.0, [-1.0]) == 0.0

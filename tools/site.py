@@ -11,7 +11,7 @@ from pathlib import Path
 from tools.layout import Layout
 from tools.staleness import digest
 
-BUILDERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "sphinx-proof")
+BUILDERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "sphinx-proof", "bokeh")
 
 
 class SiteError(RuntimeError):

@@ -1,20 +1,16 @@
 """The site, built from the stored notebooks, as a reader's browser gets it."""
 
-from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple
 
 import pytest
 import yaml
-from playwright.sync_api import sync_playwright
 
+from tests.book.browsing import serving
 from tests.book.pages import broken, is_external, page_files, read_page
-from tools.browser import REMEDY, find_chromium
 from tools.layout import Layout
-from tools.serve import make_server
 from tools.site import build
 
 LAYOUT = Layout(Path(__file__).parents[2])
@@ -26,18 +22,11 @@ CHAPTERS = [
 PAGES = ["index", *CHAPTERS, "search"]
 VIEWS = {"light": (1280, 900), "dark": (1280, 900), "phone": (375, 800)}
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-FLAGS = [  # a root user's Chromium needs the first; the others keep it from calling home
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # A colour on its way to another is no colour to judge: what moves has to end first.
 SETTLED = """async () => {
   await window.MathJax?.startup?.promise;
   await document.fonts.ready;
+  if (typeof explorer !== "undefined") await explorer.ready;
   const ending = document.getAnimations().filter(
     (one) => one.effect.getComputedTiming().endTime < Infinity);
   await Promise.allSettled(ending.map((one) => one.finished));
@@ -74,34 +63,11 @@ def html():
     return folder
 
 
-@contextmanager
-def serving(folder):
-    """Serve `folder`; give the address."""
-    server = make_server(folder)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture(scope="module")
 def address(html):
     """Serve the site; return its address."""
     with serving(html) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Return a headless Chromium; without one the test fails and says what to do."""
-    chromium = find_chromium()
-    assert chromium, REMEDY
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +171,11 @@ def test_pages_load_nothing_from_elsewhere(html):
         page = read_page(path)
         sources = [image["src"] for image in page.images]
         assert [source for source in sources if is_external(source)] == [], path.name
+
+
+def test_only_the_explorer_loads_bokeh(html):
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in page_files(html)}
+    assert [name for name, text in pages.items() if "bokeh" in text] == ["explorer"]
 
 
 def test_search_finds_a_chapter(browser, address):

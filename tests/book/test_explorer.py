@@ -197,13 +197,13 @@ def test_sliders_have_the_ranges_of_this_test(page):
         assert page.evaluate(read, name) == [low, high, STEPS[name]]
 
 
-def test_random_positions_agree_with_the_theory(page, record_property):
+def test_random_positions_agree_with_the_theory(page):
     worst = 0.0
     for s in positions(300, seed=1):
         found = table_deviation(set_sliders(page, s), s)
         assert found < CLOSE, s
         worst = max(worst, found)
-    record_property("largest deviation", worst)
+    print(f"largest deviation: {worst:.1e}")
     assert worst > 0  # the comparison compares
 
 

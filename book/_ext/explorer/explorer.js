@@ -32,6 +32,8 @@ const explorer = (() => {
   const DASHES = { frozen: [7, 4], initialized: [], optimal: [2, 3], yours: [10, 3, 2, 3] };
   const PANELS = { forgetting: "forgetting of task 1", error: "generalization error" };
 
+  const TOPS = [1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24]; // where an axis may end
+
   // ---- What the settings mean ----
 
   /** Both tasks have unit length in each part, so 2 is a right angle and 4 the opposite. */
@@ -143,8 +145,8 @@ const explorer = (() => {
     );
     return `<table><caption>The four updates of task 2 at these settings</caption>
       <thead><tr><th scope="col">update</th><th scope="col">gain, shared</th>
-      <th scope="col">gain, specific</th><th scope="col">forgetting</th>
-      <th scope="col">generalization error</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+      <th scope="col">gain, specific</th><th scope="col">forget&shy;ting</th>
+      <th scope="col">general&shy;ization error</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
   }
 
   const digits = (value, places) => value.toFixed(places).replace("-", "−");
@@ -265,11 +267,16 @@ const explorer = (() => {
     }
   }
 
-  /** Round axis limits that hold the present values; what lies beyond is cut off. */
-  function limits(found, panel) {
-    const values = Object.values(found).map((one) => one[panel]).filter(Number.isFinite);
-    const reach = Math.max(...values, ...values.map((value) => -3 * value));
-    const top = [3, 6, 12, 24].find((one) => one > reach) ?? 24;
+  /** Round axis limits that hold the marks and the curves' ends; what lies beyond is cut off. */
+  function limits(found, lines, panel) {
+    const values = Object.keys(UPDATES)
+      .flatMap((name) => {
+        const curve = lines[`${panel} ${name}`];
+        return [found[name][panel], curve[0], curve.at(-1)];
+      })
+      .filter(Number.isFinite);
+    const reach = Math.max(...values, ...values.map((value) => -3.2 * value));
+    const top = TOPS.find((one) => one > 1.02 * reach) ?? TOPS.at(-1);
     return { start: panel === "error" ? 0 : -top / 3, end: top };
   }
 
@@ -285,7 +292,7 @@ const explorer = (() => {
       plot.center.find((one) => one.name === "now").setv({ location: x, visible: !Number.isNaN(x) });
       plot.below[0].axis_label = AXES[axis];
       plot.x_range.setv({ start: lines.x[0], end: lines.x.at(-1) });
-      plot.y_range.setv(limits(found, panel));
+      plot.y_range.setv(limits(found, lines, panel));
     }
   }
 

@@ -273,13 +273,13 @@ def test_infinite_risks_are_gaps_and_said_in_words(page):
         assert all(math.isfinite(table[name][3]) for name in ("initialized", "optimal", "yours"))
         assert f"m = 40 and n = {n} differ by at most one" in warning.inner_text()
         assert page.locator("tr[data-update=frozen]").inner_text().count("infinite") == 2
-    table = set_sliders(page, start | {"n": 300})
+    table = set_sliders(page, start | {"n": 300, "P": 300})
     assert all(math.isnan(row[3]) for row in table.values())
     assert "P = 300 and n = 300" in warning.inner_text()
     set_sliders(page, start)
     assert warning.inner_text() == ""
 
-    curves = page.evaluate("([s, axis]) => explorer.curves(s, axis)", [start, "m"])
+    curves = page.evaluate("([s, axis]) => explorer.curves(s, axis)", [start | {"n": 100}, "m"])
     gaps = [x for x, y in zip(curves["x"], curves["error frozen"], strict=True) if math.isnan(y)]
     assert gaps == [99, 100, 101]
     assert not any(map(math.isnan, curves["error initialized"]))
@@ -295,10 +295,10 @@ def test_the_keyboard_reaches_and_moves_every_control(page):
     assert reached == [*TRIES, *(f"explorer-{name}" for name in RANGES), "explorer-axis"]
     before = read_table(page)
     page.get_by_label("squared distance, shared part").press("ArrowRight")
-    moved = TRIES["Start"] | {"du": 0.55}
+    moved = TRIES["Start"] | {"du": round(TRIES["Start"]["du"] + STEPS["du"], 2)}
     assert read_table(page) != before
     assert table_deviation(read_table(page), moved) < CLOSE
-    assert page.locator("label[for=explorer-du] + span").inner_text() == "0.55"
+    assert page.locator("label[for=explorer-du] + span").inner_text() == str(moved["du"])
 
 
 def luminance(color):

@@ -53,8 +53,8 @@ OF_VEN = [
     "theirs: 2,000 steps, last batches dropped",
 ]
 OF_EWC = [
-    "Fisher information of 2,048 images with one drawn label each; theirs: every training image, "
-    "exact expectation over the labels",
+    "Fisher information of 2,048 images, their labels weighed at once with random signs; theirs: "
+    "every training image, label by label",
 ]
 OF_LWF = ["T² scales the distillation here and not there: strength 0.25 with T = 2 is their loss"]
 OF_REPLAY = [

@@ -1,7 +1,118 @@
-"""The smallest change that fits: the one step that every update is made of."""
+"""The change of the parameters that every update is made of: exact, proximal or by descent."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from clcore.errors import InputError
+from clcore.theory import LinearTasks
+from clcore.theory.validation import FloatArray, finite, freeze, strengths_by_block
+
+
+class Change(Protocol):
+    """How the trainable parameters change, given the data of a task."""
+
+    def check(self, tasks: LinearTasks) -> None:
+        """Raise `InputError` if the change cannot be made on these tasks."""
+
+    def __call__(self, features: Tensor, residual: Tensor, task: int, blocks: Tensor) -> Tensor:
+        """Return the (R, m) change on (R, n, m) features; `blocks` (m,) has each column's block."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proximal:
+    """The change that trades the misfit against the distance moved.
+
+    It minimizes (1/n) ‖r − Φᵀ Δ‖² + Σ_b λ_b ‖Δ_b‖², between the smallest change (λ → 0) and
+    none (λ → ∞).
+
+    Parameters
+    ----------
+    strengths : array_like, shape (), (B,) or (K, B)
+        λ of each block, each positive; one value, or one row, stands for all.
+
+    Raises
+    ------
+    InputError
+        If a strength is not positive.
+    """
+
+    strengths: FloatArray
+
+    def __init__(self, strengths: npt.ArrayLike) -> None:
+        values = finite("strengths", strengths)
+        if not (values > 0).all():
+            raise InputError(
+                f"strengths hold {values.min():g}, but positive ones are expected: leave out "
+                "`change` for the smallest change that fits"
+            )
+        freeze(self, strengths=values)
+
+    def check(self, tasks: LinearTasks) -> None:
+        """Raise `InputError` if the strengths do not fit the tasks' blocks."""
+        strengths_by_block(self.strengths, len(tasks.samples), len(tasks.sizes))
+
+    def __call__(self, features: Tensor, residual: Tensor, task: int, blocks: Tensor) -> Tensor:
+        """Return the (R, m) change on (R, n, m) features, with (R, n) residuals."""
+        row = self.strengths[task] if self.strengths.ndim == 2 else self.strengths
+        strengths = torch.tensor(row, device=features.device)
+        return proximal_change(features, residual, strengths[blocks] if row.ndim else strengths)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The change by gradient descent from zero on half the mean squared error, full batch.
+
+    Stopped early, it shrinks each direction of the data by a factor of its own; with many steps
+    it is the smallest change that fits.
+
+    Parameters
+    ----------
+    steps : int
+        Number of steps, at least 0.
+    rate : float
+        Learning rate, positive. Every trial converges if it is below 2 / (largest
+        eigenvalue of Φ Φᵀ / n).
+
+    Raises
+    ------
+    InputError
+        If a value is out of range; when run, if the rate is too large for a trial's data.
+    """
+
+    steps: int
+    rate: float
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise InputError(f"steps = {self.steps}, but at least 0 is expected")
+        if not 0 < self.rate < float("inf"):
+            raise InputError(f"rate = {self.rate}, but a positive number is expected")
+
+    def check(self, tasks: LinearTasks) -> None:
+        """Accept all tasks: the data decide whether a rate is too large."""
+
+    def __call__(self, features: Tensor, residual: Tensor, task: int, blocks: Tensor) -> Tensor:
+        """Return the (R, m) change on (R, n, m) features, with (R, n) residuals."""
+        scale = self.rate / features.shape[1]
+        change = features.new_zeros(len(features), features.shape[2], 1)
+        left = target = residual[..., None]
+        for _ in range(self.steps):
+            change = change + scale * (features.mT @ left)
+            left = target - features @ change
+        # A stable rate shrinks every component of the misfit, so growth means divergence.
+        grown = left.square().sum(dim=(1, 2)) > (1 + 1e-9) * target.square().sum(dim=(1, 2))
+        if grown.any() or not left.isfinite().all():
+            raise InputError(
+                f"descent diverges with rate = {self.rate:g}: choose one below 2 / (largest "
+                "eigenvalue of the features' second moments)"
+            )
+        return change[..., 0]
 
 
 def smallest_change(features: Tensor, residual: Tensor) -> Tensor:
@@ -31,4 +142,34 @@ def smallest_change(features: Tensor, residual: Tensor) -> Tensor:
     else:
         factor = torch.linalg.cholesky(features.mT @ features)
         change = torch.cholesky_solve(features.mT @ target, factor)
+    return change[..., 0]
+
+
+def proximal_change(features: Tensor, residual: Tensor, strengths: Tensor) -> Tensor:
+    """Return the minimizer of (1/n) ‖r − Φᵀ Δ‖² + Σ_j λ_j Δ_j² for every trial.
+
+    Parameters
+    ----------
+    features : (R, n, m) tensor
+        A sample a row.
+    residual : (R, n) tensor
+        What the changed parameters are to explain.
+    strengths : (m,) or () tensor
+        λ of each parameter, or of all; positive.
+
+    Returns
+    -------
+    (R, m) tensor
+    """
+    samples, parameters = features.shape[-2:]
+    target = residual[..., None]
+    if parameters > samples:
+        weighted = features / strengths
+        matrix = weighted @ features.mT
+        matrix.diagonal(dim1=1, dim2=2).add_(samples)
+        change = weighted.mT @ torch.cholesky_solve(target, torch.linalg.cholesky(matrix))
+    else:
+        matrix = features.mT @ features
+        matrix.diagonal(dim1=1, dim2=2).add_(samples * strengths)
+        change = torch.cholesky_solve(features.mT @ target, torch.linalg.cholesky(matrix))
     return change[..., 0]

@@ -1,7 +1,7 @@
 """Monte Carlo of sequences of updates: the check of the closed forms."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +10,17 @@ from torch import Tensor
 
 from clcore.device import resolve_device
 from clcore.errors import InputError
-from clcore.simulate.change import smallest_change
+from clcore.simulate.change import Change, smallest_change
+from clcore.simulate.features import Features, IndependentFeatures, normal
 from clcore.theory import LinearTasks, Update, check_plan
 from clcore.theory.validation import FloatArray
 
 # Of a chunk of trials, enough to keep batched kernels busy, and small beside a processor's cache.
 _CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
+# From fewer trials the spread is estimated too poorly to stop on it.
+_FEWEST_TRIALS = 100
+# Relative; a risk below is zero but for rounding errors.
+_ROUNDING = 1e-12
 
 
 class Estimate(NamedTuple):
@@ -31,7 +36,8 @@ class Simulation(NamedTuple):
     Attributes
     ----------
     risks : Estimate, (K+1, B, K)
-        Block b's part of the excess risk on task i after t updates.
+        Block b's share a_b · (Σ_i a)_b of the excess risk on task i after t updates, with a the
+        error of the parameters on task i: its squared length if Σ_i = I.
     totals : Estimate, (K+1, K)
         The excess risk itself: the sum over blocks.
     forgetting : Estimate, (K,)
@@ -52,6 +58,11 @@ def simulate_risks(
     trials: int = 1000,
     seed: int = 0,
     device: str = "cpu",
+    *,
+    features: Features | None = None,
+    change: Change | None = None,
+    precision: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
     """Run a task sequence many times with new data, and average its excess risks.
 
@@ -66,11 +77,21 @@ def simulate_risks(
     updates : sequence of Update, length K
         One update for each task, in order.
     trials : int
-        Independent runs, at least 2.
+        Independent runs, at least 2; with `precision`, at most these.
     seed : int
         The same seed gives the same numbers on the same device.
     device : str
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    features : Features, optional
+        Distribution of the features, `IndependentFeatures` or `SampledFeatures`; independent
+        N(0, 1) entries unless given.
+    change : Change, optional
+        How an update is made, `Proximal` or `Descent`; `smallest_change` unless given.
+    precision : float, optional
+        Stop when no total risk has a standard error above this share of its mean. Looked at
+        after each chunk, from 100 trials on. Without it, all trials run.
+    progress : callable, optional
+        Called as `progress(done, trials)` after each chunk of trials.
 
     Returns
     -------
@@ -81,20 +102,27 @@ def simulate_risks(
     ------
     InputError
         If the plan does not fit the tasks, an update has |m - n| ≤ 1 (its mean is
-        infinite, so there is nothing to estimate), there are fewer than 2 trials, or the
-        device is not there.
+        infinite, so there is nothing to estimate; not if `change` is given), there are fewer
+        than 2 trials, features or change do not fit the tasks, or the device is not there.
     """
-    check_plan(updates, tasks.sizes, tasks.samples)
+    check_plan(updates, tasks.sizes, tasks.samples, fits=change is None)
     if trials < 2:
         raise InputError(f"trials = {trials}, but a standard error needs at least 2")
+    if precision is not None and not precision > 0:
+        raise InputError(f"precision = {precision}, but a positive share is expected, such as 0.01")
+    if change is not None:
+        change.check(tasks)
     place = resolve_device(device)
+    source = IndependentFeatures() if features is None else features
+    moments = source.covariances(*tasks.truths.shape)
+    covariances = None if moments is None else torch.tensor(moments, device=place)
     generator = torch.Generator(place).manual_seed(int(seed))
     chunk = _trials_per_chunk(tasks, place)
     mean = scatter = torch.zeros((), dtype=torch.float64, device=place)
     done = 0
     while done < trials:
         count = min(chunk, trials - done)
-        values = _flatten(_run(tasks, updates, count, generator))
+        values = _flatten(_run(tasks, updates, count, generator, source, covariances, change))
         # Chan's update of mean and scatter: sums of squares would cancel where spread is small.
         here = values.mean(dim=0)
         shift = here - mean
@@ -102,8 +130,18 @@ def simulate_risks(
         scatter = scatter + shift**2 * (done * count / (done + count))
         mean = mean + shift * (count / (done + count))
         done += count
-    error = (scatter / (trials - 1) / trials).sqrt()
-    return _unflatten(mean.cpu().numpy(), error.cpu().numpy(), tasks, trials)
+        if progress:
+            progress(done, trials)
+        if precision is not None and done >= _FEWEST_TRIALS:
+            totals = _unflatten(mean, _error(scatter, done), tasks, done).totals
+            slack = _ROUNDING * totals.mean.max()
+            if (totals.standard_error <= precision * totals.mean + slack).all():
+                break
+    return _unflatten(mean, _error(scatter, done), tasks, done)
+
+
+def _error(scatter: Tensor, trials: int) -> Tensor:
+    return (scatter / (trials - 1) / trials).sqrt()
 
 
 def _flatten(risks: Tensor) -> Tensor:
@@ -113,7 +151,8 @@ def _flatten(risks: Tensor) -> Tensor:
     return torch.cat([risks.flatten(1), totals.flatten(1), forgetting], dim=1)
 
 
-def _unflatten(mean: FloatArray, error: FloatArray, tasks: LinearTasks, trials: int) -> Simulation:
+def _unflatten(means: Tensor, errors: Tensor, tasks: LinearTasks, trials: int) -> Simulation:
+    mean, error = means.cpu().numpy(), errors.cpu().numpy()
     count, blocks = len(tasks.samples), len(tasks.sizes)
     shapes = ((count + 1, blocks, count), (count + 1, count), (count,))
     cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
@@ -132,7 +171,13 @@ def _trials_per_chunk(tasks: LinearTasks, device: torch.device) -> int:
 
 
 def _run(
-    tasks: LinearTasks, updates: Sequence[Update], trials: int, generator: torch.Generator
+    tasks: LinearTasks,
+    updates: Sequence[Update],
+    trials: int,
+    generator: torch.Generator,
+    source: Features,
+    covariances: Tensor | None,
+    change: Change | None,
 ) -> Tensor:
     """Return the (R, K+1, B, K) risks of R trials."""
     device = generator.device
@@ -140,32 +185,38 @@ def _run(
     truths = torch.tensor(tasks.truths, device=device)  # (K, P)
     theta = torch.tensor(tasks.start, device=device).repeat(trials, 1)  # (R, P)
     blocks = theta.split(sizes, dim=1)  # views, so that moving a block moves theta
-    history = [_block_risks(theta, truths, sizes)]
+    history = [_block_risks(theta, truths, sizes, covariances)]
     for k, update in enumerate(updates):
         if not update.trainable:
             history.append(history[-1])
             continue
         samples = int(tasks.samples[k])
-        features = _normal((trials, samples, theta.shape[1]), generator)
+        features = source.draw(k, (trials, samples, theta.shape[1]), generator)
         residual = (features @ (truths[k] - theta)[..., None])[..., 0]
-        residual += tasks.noise[k] * _normal((trials, samples), generator)
+        residual += tasks.noise[k] * normal((trials, samples), generator)
         columns = features.split(sizes, dim=2)
-        change = smallest_change(torch.cat([columns[b] for b in update.trainable], 2), residual)
-        moves = change.split([sizes[b] for b in update.trainable], dim=1)
-        for b, gain, move in zip(update.trainable, update.gains, moves, strict=True):
+        trained = torch.cat([columns[b] for b in update.trainable], 2)
+        lengths = [sizes[b] for b in update.trainable]
+        if change is None:
+            found = smallest_change(trained, residual)
+        else:
+            owner = np.repeat(update.trainable, lengths)
+            found = change(trained, residual, k, torch.tensor(owner, device=device))
+        for b, gain, move in zip(
+            update.trainable, update.gains, found.split(lengths, dim=1), strict=True
+        ):
             blocks[b].add_(move, alpha=gain)
-        history.append(_block_risks(theta, truths, sizes))
+        history.append(_block_risks(theta, truths, sizes, covariances))
     return torch.stack(history, dim=1)
 
 
-def _block_risks(theta: Tensor, truths: Tensor, sizes: list[int]) -> Tensor:
-    """Return the (R, B, K) squared block distances of (R, P) parameters to (K, P) truths."""
-    squares = (theta[:, None] - truths) ** 2  # (R, K, P)
-    return torch.stack([part.sum(dim=2) for part in squares.split(sizes, dim=2)], dim=1)
-
-
-def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    # Single-precision normals cost a tenth of double ones on a CPU, and their grid of 1e-7 is
-    # far below any standard error; all that is computed from them is double.
-    draw = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
-    return draw.double()
+def _block_risks(
+    theta: Tensor, truths: Tensor, sizes: list[int], covariances: Tensor | None
+) -> Tensor:
+    """Return each block's share of the risks of (R, P) parameters on K tasks, (R, B, K)."""
+    errors = theta[:, None] - truths  # (R, K, P)
+    if covariances is None:
+        shares = errors**2
+    else:
+        shares = errors * torch.einsum("rkp,kpq->rkq", errors, covariances)
+    return torch.stack([part.sum(dim=2) for part in shares.split(sizes, dim=2)], dim=1)

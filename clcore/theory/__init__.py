@@ -4,6 +4,14 @@
 expected risks depend on, `Update` what one task trains and how far it moves.
 """
 
+from clcore.theory.anisotropic import (
+    ProximalStep,
+    anisotropic_gains,
+    anisotropic_risks,
+    curved_gains,
+    effective_ridge,
+    proximal_step,
+)
 from clcore.theory.boundary import Boundary, boundary, equidistant
 from clcore.theory.forgetting import (
     average_forgetting,
@@ -25,14 +33,19 @@ __all__ = [
     "LinearTasks",
     "Moments",
     "Problem",
+    "ProximalStep",
     "TrainableOptimum",
     "Update",
+    "anisotropic_gains",
+    "anisotropic_risks",
     "average_forgetting",
     "backward_transfer",
     "best_plan",
     "boundary",
     "check_plan",
+    "curved_gains",
     "direction_gain",
+    "effective_ridge",
     "equidistant",
     "expected_risks",
     "forgetting",
@@ -45,4 +58,5 @@ __all__ = [
     "one_step_risk",
     "optimal_gains",
     "optimal_trainable",
+    "proximal_step",
 ]

@@ -130,7 +130,12 @@ def moments(trainable: int, samples: int) -> Moments:
     )
 
 
-def check_plan(updates: Sequence[Update], sizes: IntArray, samples: IntArray) -> list[int]:
+def check_plan(
+    updates: Sequence[Update],
+    sizes: IntArray,
+    samples: IntArray,
+    fits: bool = True,
+) -> list[int]:
     """Return m for every update of a sequence, after checking that each can be made.
 
     Parameters
@@ -141,6 +146,9 @@ def check_plan(updates: Sequence[Update], sizes: IntArray, samples: IntArray) ->
         Parameters in each block.
     samples : (K,) array
         Samples of each task.
+    fits : bool
+        Whether every update is the smallest change that fits: only then can its expected risk
+        be infinite.
 
     Raises
     ------
@@ -161,9 +169,10 @@ def check_plan(updates: Sequence[Update], sizes: IntArray, samples: IntArray) ->
                 f"{len(sizes) - 1}"
             )
         m = sum(int(sizes[b]) for b in update.trainable)
-        try:
-            moments(m, int(n))
-        except InputError as error:
-            raise InputError(f"update {k}: {error}") from error
+        if fits:
+            try:
+                moments(m, int(n))
+            except InputError as error:
+                raise InputError(f"update {k}: {error}") from error
         counts.append(m)
     return counts

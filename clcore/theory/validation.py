@@ -10,6 +10,9 @@ from clcore.errors import InputError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+# Relative; above the rounding errors of a computed covariance.
+_ROUNDING = 1e-9
+
 
 def counts(name: str, values: Any, length: int | None = None) -> IntArray:
     """Return counts of at least 1 as an array; one value stands for `length` equal ones."""
@@ -65,6 +68,46 @@ def nonnegative(name: str, values: npt.ArrayLike, *shape: int) -> FloatArray:
     if array.size and array.min() < 0:
         raise InputError(f"{name} holds {array.min():g}, but at least 0 is expected")
     return array
+
+
+def second_moments(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return a copy of one positive semidefinite matrix (P, P), or one a task (K, P, P)."""
+    array = finite(name, values)
+    if array.ndim not in (2, 3) or array.shape[-1] != array.shape[-2] or array.size == 0:
+        raise InputError(
+            f"{name} has shape {array.shape}, but a square matrix, or one for each task, is "
+            "expected"
+        )
+    slack = _ROUNDING * np.abs(array).max()
+    if (np.abs(array - np.swapaxes(array, -1, -2)) > slack).any():
+        raise InputError(f"{name} is not symmetric: check that it holds second moments")
+    if np.linalg.eigvalsh(array).min() < -slack:
+        raise InputError(f"{name} has a negative eigenvalue, but second moments have none")
+    return array
+
+
+def one_a_task(name: str, matrices: FloatArray, tasks: int, parameters: int) -> FloatArray:
+    """Return (P, P) or (K, P, P) matrices as (K, P, P), if that is their shape."""
+    if matrices.shape not in {(parameters,) * 2, (tasks, parameters, parameters)}:
+        raise InputError(
+            f"{name} has shape {matrices.shape}, but for {tasks} tasks with {parameters} "
+            f"parameters ({parameters}, {parameters}) or ({tasks}, {parameters}, {parameters}) is "
+            "expected"
+        )
+    return np.broadcast_to(matrices, (tasks, parameters, parameters))
+
+
+def strengths_by_block(values: npt.ArrayLike, tasks: int, blocks: int) -> FloatArray:
+    """Return a (K, B) copy of strengths of at least 0; one, or one row of B, stands for all."""
+    array = finite("strengths", values)
+    if array.shape not in {(), (blocks,), (tasks, blocks)}:
+        raise InputError(
+            f"strengths has shape {array.shape}, but one value, {blocks}, one a block, or "
+            f"{(tasks, blocks)}, a row for each task, are expected"
+        )
+    if array.min() < 0:
+        raise InputError(f"strengths hold {array.min():g}, but at least 0 is expected")
+    return np.broadcast_to(array, (tasks, blocks)).copy()
 
 
 def freeze(target: object, **arrays: npt.NDArray[Any]) -> None:

@@ -1,0 +1,132 @@
+"""Trials per second of the simulation and of a plain NumPy loop, side by side in one run.
+
+    python benchmarks/simulate.py [--threads 2] [--repeats 5] [--seconds 3] [--out FILE]
+
+Both simulate the same two tasks (n = 50 samples, P = 200 parameters in two blocks, everything
+trains); that their mean risks agree is checked first. Rounds alternate, so that a change of the
+machine's speed meets both; what counts is the ratio. Needs a machine that does nothing else.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from throughput import matrix_peak, processor
+
+from clcore.simulate import simulate_risks
+from clcore.theory import LinearTasks, Update
+
+SAMPLES, PARAMETERS, TASKS = 50, 200, 2
+# Of one update as it is computed: residual, Gram matrix, its Cholesky factor, two triangular
+# solves, and the change.
+FLOP_PER_UPDATE = (
+    2 * SAMPLES * PARAMETERS
+    + 2 * SAMPLES**2 * PARAMETERS
+    + SAMPLES**3 / 3
+    + 2 * SAMPLES**2
+    + 2 * SAMPLES * PARAMETERS
+)
+
+
+def plain_loop(tasks: LinearTasks, trials: int, seed: int) -> np.ndarray:
+    """Return (trials, K) final risks, each trial by itself with `numpy.linalg.lstsq`."""
+    rng = np.random.default_rng(seed)
+    risks = np.empty((trials, TASKS))
+    for trial in range(trials):
+        theta = tasks.start.copy()
+        for truth, noise in zip(tasks.truths, tasks.noise, strict=True):
+            features = rng.standard_normal((SAMPLES, PARAMETERS))
+            labels = features @ truth + noise * rng.standard_normal(SAMPLES)
+            theta += np.linalg.lstsq(features, labels - features @ theta, rcond=None)[0]
+        risks[trial] = ((theta - tasks.truths) ** 2).sum(axis=1)
+    return risks
+
+
+def rate(run: Callable[[int, int], object], trials: int, seconds: float, seed: int) -> float:
+    """Return trials per second of `run(trials, seed)`, repeated for some seconds."""
+    done, began = 0, time.perf_counter()
+    while (spent := time.perf_counter() - began) < seconds:
+        run(trials, seed + done)
+        done += trials
+    return done / spent
+
+
+def main() -> None:
+    """Check, measure, print the table, keep it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rng = np.random.default_rng(0)
+    truths = rng.normal(size=(TASKS, PARAMETERS)) / PARAMETERS**0.5
+    tasks = LinearTasks([PARAMETERS // 2] * 2, truths, SAMPLES, 0.5)
+    plan = (Update((0, 1)),) * TASKS
+
+    ours = simulate_risks(tasks, plan, 2000).totals
+    theirs = plain_loop(tasks, 500, 1)
+    error = np.hypot(ours.standard_error[-1], theirs.std(axis=0, ddof=1) / 500**0.5)
+    largest = float(np.abs((ours.mean[-1] - theirs.mean(axis=0)) / error).max())
+    if largest > 4:
+        sys.exit(f"the two disagree: |z| = {largest:.1f}")
+
+    load = os.getloadavg()[0]
+    peak = matrix_peak(torch.float64)
+    rounds: dict[str, list[float]] = {"NumPy lstsq loop": [], "clcore": []}
+    for index in range(options.repeats):
+        seed = 1000 * index
+        rounds["NumPy lstsq loop"].append(
+            rate(lambda n, s: plain_loop(tasks, n, s), 50, options.seconds, seed)
+        )
+        rounds["clcore"].append(
+            rate(lambda n, s: simulate_risks(tasks, plan, n, s), 2000, options.seconds, seed)
+        )
+    ratios = [b / a for a, b in zip(*rounds.values(), strict=True)]
+    rows = {
+        name: {
+            "trials_per_second": round(statistics.median(found)),
+            "gflops": round(statistics.median(found) * TASKS * FLOP_PER_UPDATE / 1e9, 2),
+        }
+        for name, found in rounds.items()
+    }
+    del rows["NumPy lstsq loop"]["gflops"]  # a singular value decomposition: other work
+    result = {
+        "samples": SAMPLES,
+        "parameters": PARAMETERS,
+        "tasks": TASKS,
+        "processor": processor(),
+        "cpus": os.cpu_count(),
+        "threads": options.threads,
+        "load_before": round(load, 2),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "largest_z": round(largest, 2),
+        "peak_gflops_fp64": round(peak, 1),
+        "peak_fraction": round(rows["clcore"]["gflops"] / peak, 3),
+        "ratio": round(statistics.median(ratios), 1),
+        "ratios": [round(r, 1) for r in ratios],
+        "rows": rows,
+    }
+    print(f"load before {load:.2f}; both agree, largest |z| {largest:.2f}")
+    print(f"matrix peak: {peak:.0f} GFLOP/s fp64, {options.threads} threads")
+    for name, row in rows.items():
+        print(f"{name:18s} {row['trials_per_second']:>8,} trials/s")
+    print(
+        f"ratio {result['ratio']:.1f} (rounds: {', '.join(map(str, result['ratios']))}); "
+        f"{rows['clcore']['gflops']:.1f} GFLOP/s, {result['peak_fraction']:.1%} of the peak"
+    )
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -100,11 +100,11 @@ class Descent:
     def __call__(self, features: Tensor, residual: Tensor, task: int, blocks: Tensor) -> Tensor:
         """Return the (R, m) change on (R, n, m) features, with (R, n) residuals."""
         scale = self.rate / features.shape[1]
-        change = features.new_zeros(len(features), features.shape[2], 1)
-        left = target = residual[..., None]
+        change = features.new_zeros(len(features), 1, features.shape[2])
+        left = target = residual[:, None]
         for _ in range(self.steps):
-            change = change + scale * (features.mT @ left)
-            left = target - features @ change
+            change = change + scale * (left @ features)
+            left = target - change @ features.mT
         # A stable rate shrinks every component of the misfit, so growth means divergence.
         grown = left.square().sum(dim=(1, 2)) > (1 + 1e-9) * target.square().sum(dim=(1, 2))
         if grown.any() or not left.isfinite().all():
@@ -112,7 +112,7 @@ class Descent:
                 f"descent diverges with rate = {self.rate:g}: choose one below 2 / (largest "
                 "eigenvalue of the features' second moments)"
             )
-        return change[..., 0]
+        return change[:, 0]
 
 
 def smallest_change(features: Tensor, residual: Tensor) -> Tensor:
@@ -131,18 +131,28 @@ def smallest_change(features: Tensor, residual: Tensor) -> Tensor:
     Returns
     -------
     (R, m) tensor
+
+    Raises
+    ------
+    InputError
+        If the features of a trial have less than full rank.
     """
     samples, parameters = features.shape[-2:]
     target = residual[..., None]
     # Normal equations of the smaller side: about ten times faster than a batched lstsq, and
     # accurate enough, since Gaussian features away from m = n are well conditioned.
-    if parameters > samples:
-        factor = torch.linalg.cholesky(features @ features.mT)
-        change = features.mT @ torch.cholesky_solve(target, factor)
-    else:
-        factor = torch.linalg.cholesky(features.mT @ features)
-        change = torch.cholesky_solve(features.mT @ target, factor)
-    return change[..., 0]
+    over = parameters > samples
+    try:
+        factor = torch.linalg.cholesky(features @ features.mT if over else features.mT @ features)
+    except torch.linalg.LinAlgError as error:
+        raise InputError(
+            "the features of a trial are linearly dependent, so that not all residuals can be "
+            "fitted: use more parameters or samples, or a Proximal change"
+        ) from error
+    # A product with a row is several times faster than with a column.
+    if over:
+        return (torch.cholesky_solve(target, factor).mT @ features)[..., 0, :]
+    return torch.cholesky_solve((target.mT @ features).mT, factor)[..., 0]
 
 
 def proximal_change(features: Tensor, residual: Tensor, strengths: Tensor) -> Tensor:
@@ -167,9 +177,7 @@ def proximal_change(features: Tensor, residual: Tensor, strengths: Tensor) -> Te
         weighted = features / strengths
         matrix = weighted @ features.mT
         matrix.diagonal(dim1=1, dim2=2).add_(samples)
-        change = weighted.mT @ torch.cholesky_solve(target, torch.linalg.cholesky(matrix))
-    else:
-        matrix = features.mT @ features
-        matrix.diagonal(dim1=1, dim2=2).add_(samples * strengths)
-        change = torch.cholesky_solve(features.mT @ target, torch.linalg.cholesky(matrix))
-    return change[..., 0]
+        return (torch.cholesky_solve(target, torch.linalg.cholesky(matrix)).mT @ weighted)[:, 0]
+    matrix = features.mT @ features
+    matrix.diagonal(dim1=1, dim2=2).add_(samples * strengths)
+    return torch.cholesky_solve((target.mT @ features).mT, torch.linalg.cholesky(matrix))[..., 0]

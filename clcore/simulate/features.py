@@ -76,7 +76,7 @@ class IndependentFeatures:
             uniform = torch.rand(shape, generator=generator, device=generator.device).double()
             entries = (uniform - 0.5) * math.sqrt(12)
             if self.kind == "signs":
-                entries = 1 - 2.0 * (entries < 0)
+                entries = torch.ones_like(entries).copysign(entries)
         if self.root is None:
             return entries
         root = self.root[task] if self.root.ndim == 3 else self.root

@@ -57,9 +57,9 @@ def test_descent_converges_to_the_smallest_change(n: int, m: int) -> None:
     expected = smallest_change(features, residual)
     gaps = [
         float((Descent(steps, 0.1)(features, residual, 0, NO_BLOCKS) - expected).abs().max())
-        for steps in (100, 1000, 10_000)
+        for steps in (10, 100, 2000)
     ]
-    assert gaps[0] > gaps[1] > 10 * gaps[2]
+    assert gaps[0] > 3 * gaps[1]
     assert gaps[2] < 1e-9
 
 
@@ -81,6 +81,12 @@ def test_descent_that_diverges_is_refused() -> None:
         Descent(50, 5.0)(features, residual, 0, NO_BLOCKS)
     with pytest.raises(InputError, match="descent diverges"):
         Descent(5000, 5.0)(features, residual, 0, NO_BLOCKS)
+
+
+def test_dependent_features_are_refused() -> None:
+    for shape in ((2, 4, 9), (2, 9, 4)):
+        with pytest.raises(InputError, match="linearly dependent"):
+            smallest_change(torch.zeros(shape), torch.ones(shape[:2]))
 
 
 def test_a_sequence_of_descents_is_the_sequence_of_exact_updates() -> None:

@@ -74,7 +74,7 @@ def _one_step(size: int, samples: int, noise: float) -> tuple[LinearTasks, tuple
 @pytest.mark.parametrize("kind", ["uniform", "signs"])
 def test_noiseless_identity_holds_for_symmetric_entries(kind: Kind) -> None:
     """Exact at any size: entries i.i.d. and symmetric give E P = (n/m) I, all that it needs."""
-    tasks, plan = _one_step(14, 5, noise=0.0)
+    tasks, plan = _one_step(30, 10, noise=0.0)
     found = simulate_risks(tasks, plan, 20_000, features=IndependentFeatures(kind)).totals
     expected = expected_risks(Problem.from_tasks(tasks), plan).sum(axis=1)
     assert (np.abs(found.mean[2] - expected[2]) < 4.5 * found.standard_error[2]).all()
@@ -90,13 +90,33 @@ def test_amplification_of_noise_needs_gaussian_features_or_many() -> None:
         gaps.append(((found.mean - expected) / expected)[2, 0])
         errors.append((found.standard_error / expected)[2, 0])
     assert abs(gaps[0]) > 6 * errors[0]
-    assert abs(gaps[0]) > 0.05
+    assert abs(gaps[0]) > 0.03
     assert abs(gaps[1]) < 4.5 * errors[1] + 0.02
 
 
 def test_formulas_on_features_of_digits() -> None:
-    """Second moments carry over to whitened ReLU features in part, to correlated ones with Σ."""
-    tasks, plan = _one_step(80, 30, noise=0.3)
+    """With the covariance of random ReLU features: near, but not exact as it is for Gaussian ones.
+
+    Whitened, within 2 %. Correlated, they miss the risk on the new task by a few percent, where
+    Gaussian features of the same covariance are met.
+    """
+    tasks, plan = _one_step(200, 60, noise=0.3)
+
+    def deviation(rows: FloatArray, gaussian: bool) -> tuple[FloatArray, FloatArray]:
+        covariance = rows.T @ rows / len(rows)
+        expected = anisotropic_risks(tasks, plan, covariance).sum(axis=1)[2]
+        features = IndependentFeatures(covariance=covariance) if gaussian else SampledFeatures(rows)
+        found = simulate_risks(tasks, plan, 1500, features=features).totals
+        return (found.mean[2] - expected) / expected, found.standard_error[2] / expected
+
+    white, error = deviation(relu_features(DIGITS, 200, seed=1, whiten=True), gaussian=False)
+    assert (np.abs(white) < 0.02 + 4.5 * error).all()
+    plain = relu_features(DIGITS, 200, seed=1)
+    real, real_error = deviation(plain, gaussian=False)
+    assert (np.abs(real) < 0.06 + 4.5 * real_error).all()
+    assert real[1] > 5 * real_error[1]
+    gauss, gauss_error = deviation(plain, gaussian=True)
+    assert (np.abs(gauss) < 1 / 200 + 4.5 * gauss_error).all()
 
 
 def test_input_that_cannot_be_used() -> None:

@@ -144,7 +144,7 @@ def smallest_change(features: Tensor, residual: Tensor) -> Tensor:
     over = parameters > samples
     try:
         factor = torch.linalg.cholesky(features @ features.mT if over else features.mT @ features)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise InputError(
             "the features of a trial are linearly dependent, so that not all residuals can be "
             "fitted: use more parameters or samples, or a Proximal change"

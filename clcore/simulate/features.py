@@ -16,6 +16,8 @@ from clcore.theory.validation import FloatArray, finite, freeze, one_a_task, sec
 
 Kind = Literal["normal", "uniform", "signs"]
 
+# Numbers drawn at once: on a CPU so few that they stay in its cache.
+_PIECE = {"cpu": 1 << 15, "cuda": 1 << 26}
 # Relative size of an eigenvalue below which whitening would amplify rounding errors.
 _DEPENDENT = 1e-10
 
@@ -26,8 +28,8 @@ class Features(Protocol):
     def covariances(self, tasks: int, parameters: int) -> FloatArray | None:
         """Return the (K, P, P) second moments, None if all are the identity."""
 
-    def draw(self, task: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-        """Return features of the shape (R, n, P): n samples in each of R trials."""
+    def draw(self, task: int, out: Tensor, generator: torch.Generator) -> None:
+        """Fill the (R, n, P) tensor with features: n samples in each of R trials."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +70,17 @@ class IndependentFeatures:
             return None
         return one_a_task("covariance", self.covariance, tasks, parameters)
 
-    def draw(self, task: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-        """Return features of the shape (R, n, P)."""
+    def draw(self, task: int, out: Tensor, generator: torch.Generator) -> None:
+        """Fill the (R, n, P) tensor with features."""
         if self.kind == "normal":
-            entries = normal(shape, generator)
+            fill_normal(out, generator)
+        elif self.kind == "uniform":
+            out.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
         else:
-            uniform = torch.rand(shape, generator=generator, device=generator.device).double()
-            entries = (uniform - 0.5) * math.sqrt(12)
-            if self.kind == "signs":
-                entries = torch.ones_like(entries).copysign(entries)
-        if self.root is None:
-            return entries
-        root = self.root[task] if self.root.ndim == 3 else self.root
-        return entries @ torch.tensor(root, device=entries.device)
+            out.random_(0, 2, generator=generator).mul_(2).sub_(1)
+        if self.root is not None:
+            root = self.root[task] if self.root.ndim == 3 else self.root
+            out.copy_(out @ torch.tensor(root, device=out.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +115,14 @@ class SampledFeatures:
         moment = self.rows.T @ self.rows / len(self.rows)
         return one_a_task("second moments of the rows", moment, tasks, parameters)
 
-    def draw(self, task: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-        """Return features of the shape (R, n, P)."""
-        trials, samples, _ = shape
+    def draw(self, task: int, out: Tensor, generator: torch.Generator) -> None:
+        """Fill the (R, n, P) tensor with features."""
+        trials, samples, _ = out.shape
         if samples > len(self.rows):
             raise InputError(f"{samples} samples, but the table has only {len(self.rows)} rows")
-        lots = torch.rand(trials, len(self.rows), generator=generator, device=generator.device)
+        lots = torch.rand(trials, len(self.rows), generator=generator, device=out.device)
         chosen = lots.topk(samples, dim=1).indices  # (R, n)
-        return torch.tensor(self.rows, device=generator.device)[chosen]
+        out.copy_(torch.tensor(self.rows, device=out.device)[chosen])
 
 
 def relu_features(
@@ -178,9 +178,11 @@ def relu_features(
     return rows
 
 
-def normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Return independent N(0, 1) numbers in double precision."""
+def fill_normal(out: Tensor, generator: torch.Generator) -> None:
+    """Fill a contiguous tensor of double precision with independent N(0, 1) numbers."""
     # Single-precision normals cost a tenth of double ones on a CPU, and their grid of 1e-7 is
     # far below any standard error; all that is computed from them is double.
-    draw = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
-    return draw.double()
+    piece = min(out.numel(), _PIECE[out.device.type])
+    draws = torch.empty(piece, dtype=torch.float32, device=out.device)
+    for part in out.view(-1).split(piece):
+        part.copy_(draws[: len(part)].normal_(generator=generator))

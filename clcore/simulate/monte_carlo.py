@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from clcore.device import resolve_device
 from clcore.errors import InputError
 from clcore.simulate.change import Change, smallest_change
-from clcore.simulate.features import Features, IndependentFeatures, normal
+from clcore.simulate.features import Features, IndependentFeatures, fill_normal
 from clcore.theory import LinearTasks, Update, check_plan
 from clcore.theory.validation import FloatArray
 
@@ -26,7 +27,8 @@ _FEWEST_TRIALS = 100
 # Relative; a risk below is zero but for rounding errors.
 _ROUNDING = 1e-12
 
-_Data = tuple[Tensor, Tensor]
+Data = tuple[Tensor, Tensor]
+Memory = list[Tensor]
 
 
 class Estimate(NamedTuple):
@@ -125,17 +127,23 @@ def simulate_risks(
     generator = torch.Generator(place).manual_seed(int(seed))
     chunk = _trials_per_chunk(tasks, place)
     counts = [min(chunk, trials - done) for done in range(0, trials, chunk)]
+    numbers = counts[0] * int(tasks.samples.max()) * len(tasks.start)
+    parallel = place.type == "cpu" and 8 * numbers * len(updates) <= _DATA_BYTES
+    threads = torch.get_num_threads() if parallel else 1
 
-    def draw(count: int) -> Iterator[_Data]:
-        return _draw(tasks, updates, count, generator, source)
+    def memory() -> Memory:
+        kept = len(updates) if threads > 1 else 1
+        return [torch.empty(numbers, dtype=torch.float64, device=place) for _ in range(kept)]
 
-    def run(data: Iterable[_Data], count: int) -> Tensor:
+    def draw(count: int, memory: Memory) -> Iterator[Data]:
+        return _draw(tasks, updates, count, generator, source, memory)
+
+    def run(count: int, data: Iterable[Data]) -> Tensor:
         return _flatten(_run(tasks, updates, count, data, covariances, change, place))
 
     mean = scatter = torch.zeros((), dtype=torch.float64, device=place)
     done = 0
-    parallel = place.type == "cpu" and _bytes_of_data(tasks) * chunk <= _DATA_BYTES
-    for values in _chunks(draw, run, counts, torch.get_num_threads() if parallel else 1):
+    for values in _chunks(draw, run, memory, counts, threads):
         # Chan's update of mean and scatter: sums of squares would cancel where spread is small.
         count = len(values)
         here = values.mean(dim=0)
@@ -155,25 +163,28 @@ def simulate_risks(
 
 
 def _chunks(
-    draw: Callable[[int], Iterator[_Data]],
-    run: Callable[[Iterable[_Data], int], Tensor],
+    draw: Callable[[int, Memory], Iterator[Data]],
+    run: Callable[[int, Iterable[Data]], Tensor],
+    memory: Callable[[], Memory],
     counts: Sequence[int],
     threads: int,
 ) -> Iterator[Tensor]:
     """Yield the values of each chunk in order; the number of threads changes none of them.
 
     Kernels on a chunk are too small to share among threads, so each thread runs a chunk
-    while this one draws the next.
+    while this one draws the next. Memory is used again: fresh pages cost as much as the draws.
     """
     if threads == 1:
-        yield from (run(draw(count), count) for count in counts)
+        kept = memory()
+        yield from (run(count, draw(count, kept)) for count in counts)
         return
+    memories = cycle([memory() for _ in range(threads + 1)])
     waiting: deque[Future[Tensor]] = deque()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:
             for count in counts:
-                waiting.append(pool.submit(run, list(draw(count)), count))
+                waiting.append(pool.submit(run, count, list(draw(count, next(memories)))))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -212,31 +223,32 @@ def _trials_per_chunk(tasks: LinearTasks, device: torch.device) -> int:
     return count
 
 
-def _bytes_of_data(tasks: LinearTasks) -> int:
-    """Return the size of one trial's features, of all tasks."""
-    return 8 * int(tasks.samples.sum()) * len(tasks.start)
-
-
 def _draw(
     tasks: LinearTasks,
     updates: Sequence[Update],
     trials: int,
     generator: torch.Generator,
     source: Features,
-) -> Iterator[_Data]:
+    memory: Memory,
+) -> Iterator[Data]:
     """Yield features (R, n, P) and label noise (R, n) of each task that trains anything."""
+    parameters = len(tasks.start)
     for k, update in enumerate(updates):
         if update.trainable:
-            shape = (trials, int(tasks.samples[k]), tasks.truths.shape[1])
-            features = source.draw(k, shape, generator)
-            yield features, tasks.noise[k] * normal(shape[:2], generator)
+            n = int(tasks.samples[k])
+            space = memory[k % len(memory)]
+            features = space[: trials * n * parameters].view(trials, n, parameters)
+            source.draw(k, features, generator)
+            noise = space.new_empty(trials, n)
+            fill_normal(noise, generator)
+            yield features, noise.mul_(tasks.noise[k])
 
 
 def _run(
     tasks: LinearTasks,
     updates: Sequence[Update],
     trials: int,
-    data: Iterable[_Data],
+    data: Iterable[Data],
     covariances: Tensor | None,
     change: Change | None,
     device: torch.device,

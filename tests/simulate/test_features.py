@@ -15,14 +15,14 @@ DIGITS = load_digits().data
 
 
 def _drawn(features: IndependentFeatures | SampledFeatures, task: int, size: int) -> FloatArray:
-    generator = torch.Generator().manual_seed(0)
-    return features.draw(task, (200, 100, size), generator).numpy().reshape(-1, size)
+    rows = torch.empty(200, 100, size, dtype=torch.float64)
+    features.draw(task, rows, torch.Generator().manual_seed(0))
+    return rows.numpy().reshape(-1, size)
 
 
 @pytest.mark.parametrize(("kind", "fourth"), [("normal", 3.0), ("uniform", 1.8), ("signs", 1.0)])
 def test_moments_of_independent_entries(kind: Kind, fourth: float) -> None:
     rows = _drawn(IndependentFeatures(kind), 0, 4)
-    assert rows.dtype == np.float64
     np.testing.assert_allclose(rows.mean(0), 0, atol=0.03)
     np.testing.assert_allclose(rows.T @ rows / len(rows), np.eye(4), atol=0.04)
     np.testing.assert_allclose((rows**4).mean(0), fourth, rtol=0.06)
@@ -44,7 +44,9 @@ def test_entries_are_mixed_to_the_covariance() -> None:
 
 def test_rows_are_sampled_without_repetition() -> None:
     features = SampledFeatures(np.arange(12.0).reshape(6, 2))
-    drawn = features.draw(0, (500, 4, 2), torch.Generator().manual_seed(0))[..., 0] / 2
+    out = torch.empty(500, 4, 2, dtype=torch.float64)
+    features.draw(0, out, torch.Generator().manual_seed(0))
+    drawn = out[..., 0] / 2
     assert all(len(set(trial.tolist())) == 4 for trial in drawn)
     counts = np.bincount(drawn.int().numpy().ravel(), minlength=6)
     np.testing.assert_allclose(counts, 500 * 4 / 6, rtol=0.15)

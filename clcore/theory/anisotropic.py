@@ -245,9 +245,8 @@ def anisotropic_gains(
     energy += _noise(tasks, last, moments[last], step, state) * step.spread  # E Δ Δᵀ
     slopes, curvatures = [], []
     for moment, truth in zip(moments, tasks.truths, strict=True):
-        joint = step.response @ (
-            np.outer(learn, state.mean - truth) - state.scatter
-        )  # E Δ (θ̂ − θ_i)ᵀ
+        # E Δ (θ̂ − θ_i)ᵀ
+        joint = step.response @ (np.outer(learn, state.mean - truth) - state.scatter)
         slopes.append(_by_block(tasks, 2 * (joint * moment).sum(axis=1))[blocks])
         forms = _by_block(tasks, _by_block(tasks, moment * energy).T)
         curvatures.append(forms[np.ix_(blocks, blocks)])

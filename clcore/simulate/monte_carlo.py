@@ -2,9 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from clcore.device import resolve_device
 from clcore.errors import InputError
+from clcore.seeds import generator
 from clcore.simulate.change import Change, smallest_change
 from clcore.simulate.features import Features, IndependentFeatures, fill_normal
 from clcore.theory import LinearTasks, Update, check_plan
@@ -20,15 +20,10 @@ from clcore.theory.validation import FloatArray
 
 # Of a chunk of trials, enough to keep batched kernels busy, and small beside a processor's cache.
 _CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
-# Of a chunk's features over all tasks; more are drawn a task at a time, without threads.
-_DATA_BYTES = 64 << 20
 # From fewer trials the spread is estimated too poorly to stop on it.
 _FEWEST_TRIALS = 100
 # Relative; a risk below is zero but for rounding errors.
 _ROUNDING = 1e-12
-
-Data = tuple[Tensor, Tensor]
-Memory = list[Tensor]
 
 
 class Estimate(NamedTuple):
@@ -87,7 +82,7 @@ def simulate_risks(
     trials : int
         Independent runs, at least 2; with `precision`, at most these.
     seed : int
-        The same seed gives the same numbers on the same device.
+        At least 0. The same gives the same numbers on the same device.
     device : str
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     features : Features, optional
@@ -111,7 +106,8 @@ def simulate_risks(
     InputError
         If the plan does not fit the tasks, an update has |m - n| ≤ 1 (its mean is
         infinite, so there is nothing to estimate; not if `change` is given), there are fewer
-        than 2 trials, features or change do not fit the tasks, or the device is not there.
+        than 2 trials, the seed is negative, features or change do not fit the tasks, or the
+        device is not there.
     """
     check_plan(updates, tasks.sizes, tasks.samples, fits=change is None)
     if trials < 2:
@@ -124,26 +120,24 @@ def simulate_risks(
     source = IndependentFeatures() if features is None else features
     moments = source.covariances(*tasks.truths.shape)
     covariances = None if moments is None else torch.tensor(moments, device=place)
-    generator = torch.Generator(place).manual_seed(int(seed))
     chunk = _trials_per_chunk(tasks, place)
     counts = [min(chunk, trials - done) for done in range(0, trials, chunk)]
+    # A trial that fills a chunk has kernels large enough to share among threads.
+    threads = torch.get_num_threads() if place.type == "cpu" and chunk > 1 else 1
+    # Memory is used again: fresh pages cost as much as the draws.
+    under_way = 1 if threads == 1 else threads + 1
     numbers = counts[0] * int(tasks.samples.max()) * len(tasks.start)
-    parallel = place.type == "cpu" and 8 * numbers * len(updates) <= _DATA_BYTES
-    threads = torch.get_num_threads() if parallel else 1
+    memories = torch.empty(under_way, numbers, dtype=torch.float64, device=place)
 
-    def memory() -> Memory:
-        kept = len(updates) if threads > 1 else 1
-        return [torch.empty(numbers, dtype=torch.float64, device=place) for _ in range(kept)]
-
-    def draw(count: int, memory: Memory) -> Iterator[Data]:
-        return _draw(tasks, updates, count, generator, source, memory)
-
-    def run(count: int, data: Iterable[Data]) -> Tensor:
-        return _flatten(_run(tasks, updates, count, data, covariances, change, place))
+    def run(index: int, count: int) -> Tensor:
+        memory = memories[index % under_way]
+        seeded = generator(seed, "simulation", index).initial_seed()
+        draws = torch.Generator(place).manual_seed(seeded)
+        return _flatten(_run(tasks, updates, count, draws, source, memory, covariances, change))
 
     mean = scatter = torch.zeros((), dtype=torch.float64, device=place)
     done = 0
-    for values in _chunks(draw, run, memory, counts, threads):
+    for values in _chunks(run, counts, threads):
         # Chan's update of mean and scatter: sums of squares would cancel where spread is small.
         count = len(values)
         here = values.mean(dim=0)
@@ -163,28 +157,22 @@ def simulate_risks(
 
 
 def _chunks(
-    draw: Callable[[int, Memory], Iterator[Data]],
-    run: Callable[[int, Iterable[Data]], Tensor],
-    memory: Callable[[], Memory],
-    counts: Sequence[int],
-    threads: int,
+    run: Callable[[int, int], Tensor], counts: Sequence[int], threads: int
 ) -> Iterator[Tensor]:
     """Yield the values of each chunk in order; the number of threads changes none of them.
 
-    Kernels on a chunk are too small to share among threads, so each thread runs a chunk
-    while this one draws the next. Memory is used again: fresh pages cost as much as the draws.
+    Kernels on a chunk are too small to share among threads, so each thread runs a chunk, with
+    a generator of its own. At most `threads` + 1 chunks are under way.
     """
     if threads == 1:
-        kept = memory()
-        yield from (run(count, draw(count, kept)) for count in counts)
+        yield from map(run, range(len(counts)), counts)
         return
-    memories = cycle([memory() for _ in range(threads + 1)])
     waiting: deque[Future[Tensor]] = deque()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:
-            for count in counts:
-                waiting.append(pool.submit(run, count, list(draw(count, next(memories)))))
+            for index, count in enumerate(counts):
+                waiting.append(pool.submit(run, index, count))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -223,50 +211,33 @@ def _trials_per_chunk(tasks: LinearTasks, device: torch.device) -> int:
     return count
 
 
-def _draw(
-    tasks: LinearTasks,
-    updates: Sequence[Update],
-    trials: int,
-    generator: torch.Generator,
-    source: Features,
-    memory: Memory,
-) -> Iterator[Data]:
-    """Yield features (R, n, P) and label noise (R, n) of each task that trains anything."""
-    parameters = len(tasks.start)
-    for k, update in enumerate(updates):
-        if update.trainable:
-            n = int(tasks.samples[k])
-            space = memory[k % len(memory)]
-            features = space[: trials * n * parameters].view(trials, n, parameters)
-            source.draw(k, features, generator)
-            noise = space.new_empty(trials, n)
-            fill_normal(noise, generator)
-            yield features, noise.mul_(tasks.noise[k])
-
-
 def _run(
     tasks: LinearTasks,
     updates: Sequence[Update],
     trials: int,
-    data: Iterable[Data],
+    draws: torch.Generator,
+    source: Features,
+    memory: Tensor,
     covariances: Tensor | None,
     change: Change | None,
-    device: torch.device,
 ) -> Tensor:
     """Return the (R, K+1, B, K) risks of R trials."""
-    sizes = tasks.sizes.tolist()
+    sizes, device = tasks.sizes.tolist(), draws.device
     truths = torch.tensor(tasks.truths, device=device)  # (K, P)
     theta = torch.tensor(tasks.start, device=device).repeat(trials, 1)  # (R, P)
     blocks = theta.split(sizes, dim=1)  # views, so that moving a block moves theta
     history = [_block_risks(theta, truths, sizes, covariances)]
-    drawn = iter(data)
     for k, update in enumerate(updates):
         if not update.trainable:
             history.append(history[-1])
             continue
-        features, noise = next(drawn)
+        shape = (trials, int(tasks.samples[k]), theta.shape[1])
+        features = memory[: math.prod(shape)].view(shape)
+        source.draw(k, features, draws)
+        noise = theta.new_empty(shape[:2])
+        fill_normal(noise, draws)
         # Products with rows, here and below, are several times faster than with columns.
-        residual = ((truths[k] - theta)[:, None] @ features.mT)[:, 0] + noise
+        residual = ((truths[k] - theta)[:, None] @ features.mT)[:, 0] + tasks.noise[k] * noise
         lengths = [sizes[b] for b in update.trainable]
         if update.trainable == tuple(range(len(sizes))):
             trained = features

@@ -83,6 +83,7 @@ def test_chunks_are_combined_without_loss(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(monte_carlo, "_trials_per_chunk", lambda tasks, device: 7)
     found = simulate_risks(TASKS, PLAN, trials=30)
     assert [len(part) for part in seen] == [7, 7, 7, 7, 2]
+    assert not torch.equal(seen[0], seen[1])
     everything = torch.cat(seen).numpy()
     np.testing.assert_allclose(found.risks.mean, everything.mean(0), rtol=1e-12)
     np.testing.assert_allclose(
@@ -90,19 +91,16 @@ def test_chunks_are_combined_without_loss(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
-def test_threads_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_change_no_number() -> None:
     alone = simulate_risks(TASKS, PLAN, trials=9000, seed=1)
     torch.set_num_threads(3)
     try:
         together = simulate_risks(TASKS, PLAN, trials=9000, seed=1)
         assert torch.get_num_threads() == 3
-        monkeypatch.setattr(monte_carlo, "_DATA_BYTES", 0)
-        frugal = simulate_risks(TASKS, PLAN, trials=9000, seed=1)
     finally:
         torch.set_num_threads(1)
-    for other in (together, frugal):
-        np.testing.assert_array_equal(other.risks.mean, alone.risks.mean)
-        np.testing.assert_array_equal(other.risks.standard_error, alone.risks.standard_error)
+    np.testing.assert_array_equal(together.risks.mean, alone.risks.mean)
+    np.testing.assert_array_equal(together.risks.standard_error, alone.risks.standard_error)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -151,13 +149,14 @@ def test_what_does_not_move_has_no_error() -> None:
 
 
 def test_totals_and_forgetting_come_from_each_trial() -> None:
-    found = simulate_risks(TASKS, PLAN, trials=300)
+    plan = (PLAN[0], Update((0, 1), (0.1, 0.1)))
+    found = simulate_risks(TASKS, plan, trials=300)
     total = found.risks.mean.sum(axis=1)
     np.testing.assert_allclose(found.totals.mean, total, rtol=1e-12)
     np.testing.assert_allclose(found.forgetting.mean, [total[2, 0] - total[1, 0], 0], atol=1e-12)
-    # Task 1's risk before and after are dependent, so their errors must not simply add.
+    # The second update moves little, so task 1's risks before and after it vary together.
     apart = np.hypot(found.totals.standard_error[2, 0], found.totals.standard_error[1, 0])
-    assert 0 < found.forgetting.standard_error[0] < apart
+    assert 0 < found.forgetting.standard_error[0] < 0.7 * apart
     assert found.forgetting.standard_error[1] == 0
 
 

@@ -1,4 +1,8 @@
-"""Changes of the parameters, each against its closed form in plain NumPy."""
+"""Changes of the parameters, each against its closed form in plain NumPy.
+
+Book: *When features are not isotropic*, proposition "Early-stopped descent is a spectral filter";
+*Forgetting is drift*, lemma "Gradient descent finds the smallest change".
+"""
 
 import numpy as np
 import pytest
@@ -52,7 +56,7 @@ def test_strength_of_each_block_and_task() -> None:
 
 @BOTH
 def test_descent_converges_to_the_smallest_change(n: int, m: int) -> None:
-    """Theorem of the update: descent from zero reaches Δ, at the rate of the worst direction."""
+    """Lemma: descent from zero reaches the smallest change, at the rate of the worst direction."""
     features, residual = _data(n, m)
     expected = smallest_change(features, residual)
     gaps = [
@@ -66,7 +70,7 @@ def test_descent_converges_to_the_smallest_change(n: int, m: int) -> None:
 @BOTH
 @pytest.mark.parametrize("steps", [0, 1, 7])
 def test_early_stopped_descent_is_a_spectral_filter(n: int, m: int, steps: int) -> None:
-    """Along each singular direction s: Δ = (1 − (1 − η s²/n)^t) / s times the residual."""
+    """Proposition: along each singular direction s, Δ = (1 − (1 − η s²/n)^t) / s times r."""
     features, residual = _data(n, m)
     found = Descent(steps, 0.2)(features, residual, 0, NO_BLOCKS).numpy()
     for one, x, r in zip(found, features.numpy(), residual.numpy(), strict=True):

@@ -1,4 +1,7 @@
-"""Features that are not i.i.d. Gaussian: their moments, and how far the formulas carry."""
+"""Features that are not i.i.d. Gaussian: their moments, and how far the formulas carry.
+
+Book: *When features are not isotropic*, proposition "Symmetric entries".
+"""
 
 import numpy as np
 import pytest
@@ -75,7 +78,7 @@ def _one_step(size: int, samples: int, noise: float) -> tuple[LinearTasks, tuple
 
 @pytest.mark.parametrize("kind", ["uniform", "signs"])
 def test_noiseless_identity_holds_for_symmetric_entries(kind: Kind) -> None:
-    """Exact at any size: entries i.i.d. and symmetric give E P = (n/m) I, all that it needs."""
+    """Proposition: entries i.i.d. and symmetric give E P = (n/m) I, exact at any size."""
     tasks, plan = _one_step(30, 10, noise=0.0)
     found = simulate_risks(tasks, plan, 20_000, features=IndependentFeatures(kind)).totals
     expected = expected_risks(Problem.from_tasks(tasks), plan).sum(axis=1)

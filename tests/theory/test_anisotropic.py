@@ -1,4 +1,8 @@
-"""Deterministic equivalents: against simulation, against the isotropic closed forms, in limits."""
+"""Deterministic equivalents: against simulation, against the isotropic closed forms, in limits.
+
+Book: *When features are not isotropic*, theorems "Deterministic equivalents of an update" and "The
+gradient-direction law with curvature", corollary "Two special cases".
+"""
 
 from collections.abc import Sequence
 
@@ -64,7 +68,7 @@ def _deviation(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_equivalents_against_simulation(seed: int) -> None:
-    """Any covariances, strengths, trainable sets and gains, at P = 60 to 120."""
+    """Deterministic equivalents: any covariances, strengths, sets and gains, at P = 60 to 120."""
     rng = np.random.default_rng(seed)
     sizes = [int(s) for s in rng.integers(30, 61, size=2)]
     updates = (Update((0, 1), rng.uniform(0.3, 1, 2)), Update(((0, 1), (1,))[seed % 2]))
@@ -144,6 +148,39 @@ def test_infinitely_many_samples_give_the_population_update() -> None:
     np.testing.assert_allclose(step.response[free], expected, rtol=1e-8, atol=1e-10)
     assert not step.response[~free].any()
     assert np.abs(step.spread).max() < 1e-10
+
+
+def test_spread_is_the_derivative_of_the_first_order_equivalent() -> None:
+    """Proof of the covariance: κR at Λ + tA, differentiated, is −κ² (R A R + tr(A S) R Σ R)."""
+    rng = np.random.default_rng(7)
+    covariance, strengths = _covariance(rng, 30), rng.uniform(0.1, 2, size=30)
+    direction = rng.normal(size=30) * strengths
+    samples, step = 18, 1e-5
+
+    def resolvent(t: float) -> tuple[float, FloatArray]:
+        held = strengths + t * direction
+        effective = proximal_step(covariance, samples, held).strengths
+        return effective[0] / held[0], np.linalg.inv(covariance + np.diag(effective))
+
+    (kappa, inverse), spread = resolvent(0), proximal_step(covariance, samples, strengths).spread
+    ahead, behind = (kappa * inverse for kappa, inverse in (resolvent(step), resolvent(-step)))
+    form = np.trace(direction[:, None] * spread)
+    expected = inverse @ (np.diag(direction) + form * covariance) @ inverse
+    np.testing.assert_allclose((behind - ahead) / (2 * step), kappa**2 * expected, atol=1e-7)
+
+
+def test_only_what_trainable_features_cannot_predict_leaks() -> None:
+    """Leakage: n → ∞, the frozen block's Schur complement is left, the rest learned instead."""
+    rng = np.random.default_rng(8)
+    covariance = _covariance(rng, 20)
+    frozen, free = np.arange(5), np.arange(5, 20)
+    step = proximal_step(covariance, 10**12, np.where(np.arange(20) < 5, np.inf, 0.0))
+    learn = rng.normal(size=20)
+    left = learn - step.response @ learn
+    across = covariance[np.ix_(frozen, free)]
+    predicted = across @ np.linalg.inv(covariance[np.ix_(free, free)]) @ across.T
+    schur = covariance[np.ix_(frozen, frozen)] - predicted
+    assert left @ covariance @ left == pytest.approx(learn[frozen] @ schur @ learn[frozen])
 
 
 def test_large_strengths_stay() -> None:
@@ -230,7 +267,7 @@ def test_gains_minimize_the_expected_risk() -> None:
 
 
 def test_isotropic_law_is_a_special_case() -> None:
-    """Σ = I: γ_b = c Σ_i w_i (M_k + M_i − D_ki)_b / (2 e_b Σ_i w_i), the isotropic law.
+    """Two special cases, 1: γ_b = c Σ_i w_i (M_k + M_i − D_ki)_b / (2 e_b Σ_i w_i) for Σ = I.
 
     From exact moments `curved_gains` is that law exactly; `anisotropic_gains` nears it as P grows.
     """
@@ -261,9 +298,26 @@ def test_isotropic_law_is_a_special_case() -> None:
     np.testing.assert_allclose(gaps[1], gaps[0] / 4, rtol=0.1)
 
 
+def test_share_of_the_curvature() -> None:
+    """Two special cases, 2: the old task learned, the whole way to the new one."""
+    rng = np.random.default_rng(9)
+    old, new = (_covariance(rng, 12) for _ in range(2))
+    learn, weights = rng.normal(size=12), np.array([0.3, 0.8])
+    bends = np.array([learn @ old @ learn, learn @ new @ learn])
+    slopes = np.array([[0.0], [-2 * bends[1]]])
+    found = curved_gains(slopes, bends[:, None, None], weights)
+    assert found == pytest.approx(weights[1] * bends[1] / (weights @ bends))
+
+    def risk(gain: float) -> float:
+        a, b = gain * learn, (gain - 1) * learn
+        return float(weights @ [a @ old @ a, b @ new @ b])
+
+    assert risk(found[0]) <= min(risk(gain) for gain in np.linspace(0, 1, 101))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_gains_of_a_given_direction(seed: int) -> None:
-    """Any Δ, coupled curvature: no gain on a grid of [0, 1]² does better."""
+    """Law with curvature: any Δ, coupled curvature, no gain on a grid of [0, 1]² does better."""
     rng = np.random.default_rng(seed)
     hessians = np.stack([_covariance(rng, 8) for _ in range(2)])
     errors, change = rng.normal(size=(2, 8)), rng.normal(size=8)

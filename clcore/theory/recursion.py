@@ -15,7 +15,7 @@ def one_step_risk(
 ) -> float:
     """Return the expected risk on task i, in the trainable part, after one whole update.
 
-    Source: the companion's one-step identity (*Forgetting is drift*), gain 1.
+    Source: the companion's one-step identity (*One update, exactly*), gain 1.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def expected_risks(problem: Problem, updates: Sequence[Update]) -> FloatArray:
     """Return the expected excess risk on every task after every update, block by block.
 
     Exact for finite samples; it costs O(B K) per update and involves no simulation.
-    Source: the companion's risk recursion (*Forgetting is drift*).
+    Source: the companion's risk recursion (*One update, exactly*).
 
     Parameters
     ----------

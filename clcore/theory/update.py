@@ -91,7 +91,7 @@ class Moments(NamedTuple):
 def moments(trainable: int, samples: int) -> Moments:
     """Return the moments of an update with m = `trainable` parameters on n = `samples` samples.
 
-    Source: the companion's derivation (*Forgetting is drift*, lemmas on the random projection
+    Source: the companion's derivation (*One update, exactly*, lemmas on the random projection
     and on the inverse Wishart matrix).
 
     Parameters

@@ -25,6 +25,7 @@ def test_change_is_the_pseudoinverse(n: int, m: int) -> None:
 
 @pytest.mark.parametrize(("n", "m"), [(5, 20), (20, 5)])
 def test_gradient_descent_reaches_the_same_change(n: int, m: int) -> None:
+    """Lemma of *Forgetting is drift*: gradient descent finds the smallest change."""
     rng = np.random.default_rng(1)
     features, residual = rng.normal(size=(n, m)), rng.normal(size=n)
     change = np.zeros(m)
@@ -179,3 +180,14 @@ def test_input_that_cannot_be_used() -> None:
         simulate_risks(TASKS, PLAN[:1])
     with pytest.raises(InputError, match="unknown device 'gpu'"):
         simulate_risks(TASKS, PLAN, device="gpu")
+
+
+def test_excess_risk_is_a_squared_distance() -> None:
+    """Proposition of *Forgetting is drift*: the loss on fresh samples, less the noise."""
+    rng = np.random.default_rng(4)
+    theta, truth, noise, samples = rng.normal(size=6), rng.normal(size=6), 0.5, 200_000
+    features = rng.normal(size=(samples, 6))
+    labels = features @ truth + noise * rng.normal(size=samples)
+    losses = (labels - features @ theta) ** 2 - noise**2
+    error = losses.std(ddof=1) / np.sqrt(samples)
+    assert abs(losses.mean() - ((theta - truth) ** 2).sum()) < 4 * error

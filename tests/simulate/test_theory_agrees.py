@@ -1,4 +1,4 @@
-"""The closed forms against the simulation, over the whole range of configurations."""
+"""The risk recursion (*One update, exactly*) against simulation, over all configurations."""
 
 import numpy as np
 

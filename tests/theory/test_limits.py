@@ -1,4 +1,4 @@
-"""Limits and invariances of the expected risks over random configurations."""
+"""Limits and invariances of the risk recursion (*One update, exactly*), drawn at random."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,7 @@
-"""The moments of one update, against brute-force averages over random matrices."""
+"""The moments of one update, against brute-force averages over random matrices.
+
+Lemma on random projections and inverse Wishart matrices (*One update, exactly*).
+"""
 
 import numpy as np
 import pytest

@@ -28,6 +28,7 @@ def test_theory_needs_no_torch() -> None:
 
 
 def test_recursion_contains_the_one_step_identity() -> None:
+    """One-step identity (*One update, exactly*) as a case of the risk recursion."""
     rng = np.random.default_rng(0)
     sizes, samples, noise = [6, 10, 30], [25, 20, 10], [0.3, 0.7, 0.2]
     tasks = LinearTasks(sizes, rng.normal(size=(3, 46)), samples, noise)

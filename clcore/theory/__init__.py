@@ -21,6 +21,7 @@ from clcore.theory.forgetting import (
     generalization_error,
 )
 from clcore.theory.gains import direction_gain, law_plan, optimal_gains
+from clcore.theory.long_run import LongRun, long_run
 from clcore.theory.magnitude import TrainableOptimum, optimal_trainable
 from clcore.theory.planning import BestPlan, best_plan, history_weights
 from clcore.theory.problem import LinearTasks, Problem
@@ -31,6 +32,7 @@ __all__ = [
     "BestPlan",
     "Boundary",
     "LinearTasks",
+    "LongRun",
     "Moments",
     "Problem",
     "ProximalStep",
@@ -53,6 +55,7 @@ __all__ = [
     "generalization_error",
     "history_weights",
     "law_plan",
+    "long_run",
     "moments",
     "one_step_forgetting",
     "one_step_risk",

@@ -48,7 +48,7 @@ def boundary(
     the tasks. So, if `problem_at` makes both affine in x and y, as `equidistant` does, the
     difference of two fixed plans is affine too, and three evaluations of the recursion give its
     coefficients. The learning of every task is included, and both regimes are covered.
-    Source: the companion's boundary theorem (*Frozen or initialized?* in the linear model).
+    Source: the companion's boundary theorem (*Frozen or initialized?*).
 
     Parameters
     ----------

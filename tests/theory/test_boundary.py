@@ -44,7 +44,7 @@ def coefficients(m: int, n: int) -> tuple[sp.Rational, sp.Rational]:
 @pytest.mark.parametrize(("sizes", "n"), [((30, 20), 12), ((30, 20), 35), ((9, 6), 30)])
 @pytest.mark.parametrize("objective", [average_forgetting, generalization_error])
 def test_two_tasks_in_closed_form(sizes: tuple, n: int, objective: object) -> None:
-    """Boundary theorem for two tasks, derived with SymPy from the one-step identity."""
+    """Boundary theorem (*Frozen or initialized?*), two tasks, with SymPy from the identity."""
     x, y = sp.symbols("x y", positive=True)
     center, apart = (sp.Rational(1, 2), sp.Rational(3)), (x, y)
     noise2 = sp.Rational(1, 4)
@@ -82,7 +82,7 @@ def test_two_tasks_in_closed_form(sizes: tuple, n: int, objective: object) -> No
 
 
 def test_with_the_shared_part_learned_frozen_forgets_less_when_tasks_are_close() -> None:
-    """Corollary of the boundary: noiseless, nothing to learn in the shared block."""
+    """Corollary "One update, shared part known": noiseless, with equal shared parts."""
     n, p, q = sp.symbols("n p q", positive=True)  # q and p + q both above n + 1
     a, y = sp.symbols("a y", positive=True)
     difference = sp.factor(n / q * (y - a) - n / (p + q) * (y - a))
@@ -99,6 +99,84 @@ def test_with_the_shared_part_learned_frozen_forgets_less_when_tasks_are_close()
             for update in (FROZEN, WHOLE)
         ]
         assert (gap[0] < gap[1]) == (distance < own)
+
+
+@pytest.mark.parametrize("n", [9, 35, 80])
+def test_one_update_with_the_shared_part_known(n: int) -> None:
+    """Corollary "One update, shared part known": both formulas, and where frozen training wins."""
+    sizes, own, noise = (30, 20), 4.0, 0.7
+    (c, kappa), (cq, kq) = (map(float, coefficients(m, n)) for m in (50, 20))
+
+    def at(x: float, y: float) -> Problem:
+        truths, model = np.zeros((2, 50)), np.zeros(50)
+        model[30] = np.sqrt(own)
+        truths[1, [0, 31]] = np.sqrt([x, y])
+        return Problem.from_tasks(LinearTasks(sizes, truths, n, noise, start=model))
+
+    both = [Update(()), FROZEN], [Update(()), WHOLE]
+    old = boundary(at, *both, average_forgetting)
+    mean = boundary(at, *both, generalization_error)
+    noisy = (kq - kappa) * noise**2
+    expected = [noisy - (cq - c) * own, kq - c, cq - c]
+    np.testing.assert_allclose(old, expected, rtol=1e-9, atol=1e-12)
+    expected = [noisy - (cq - c) * own, kq, 0]
+    np.testing.assert_allclose(mean, expected, rtol=1e-9, atol=1e-12)
+    if n < 19:
+        assert min(old.shared, old.specific) > 0
+        assert (old.constant < 0) == (own > noise**2 * 20 * 50 / ((19 - n) * (49 - n)))
+        noise = np.sqrt(own * (19 - n) * (49 - n) / (20 * 50))  # at the edge no triangle is left
+        assert boundary(at, *both, average_forgetting).constant == pytest.approx(0, abs=1e-12)
+    if n > 51:
+        edge = noise**2 * 30 / 20 * (n - 1) / (n - 51)
+        assert mean.difference(edge, 3.0) == pytest.approx(0, abs=1e-12)
+
+
+@given(
+    st.integers(2, 6),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(2, 40),
+    st.floats(0, 3),
+    st.floats(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_many_samples_leave_two_numbers(
+    tasks: int, p: int, q: int, more: int, noise: float, center: float
+) -> None:
+    """Theorem "Frozen against initialized with many samples"."""
+    n = p + q + more
+    kq = q / (n - q - 1)
+    for objective, slope in (
+        (average_forgetting, kq / (tasks - 1) - 1),
+        (generalization_error, kq),
+    ):
+        line = boundary(
+            lambda x, y: equidistant(tasks, (p, q), (x, y), (center, 1.0), n, noise),
+            *plans(tasks),
+            objective,
+        )
+        tiny = 1e-9 * (1 + noise**2 * n)
+        np.testing.assert_allclose(line, (0, slope, 0), rtol=1e-9, atol=tiny)
+
+
+@pytest.mark.parametrize("n", [9, 35, 80])
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_identical_tasks_in_the_long_run(n: int, noise: float) -> None:
+    """Proposition "Identical tasks, one after another": both limits, and who wins."""
+    sizes, tasks = (30, 20), 400
+    (c, kappa), (cq, kq) = (map(float, coefficients(m, n)) for m in (50, 20))
+    problem = equidistant(tasks, sizes, (0, 0), (0, 4), n, noise)
+    frozen, whole = (expected_risks(problem, plan) for plan in plans(tasks))
+    leak = frozen[1, 0, 0]
+    reached = [generalization_error(risks) for risks in (frozen, whole)]
+    limits = [leak + (noise**2 + leak) * kq / cq, noise**2 * kappa / c]
+    np.testing.assert_allclose(reached, limits, rtol=1e-9, atol=1e-12)
+    if n < 49:
+        m, start = 50, 4.0
+        beta = n * (m - n) / (m * (m - 1) * (m + 2))
+        assert leak >= sizes[0] * beta * start * (1 - 1e-12)
+    if n < 19 or (n < 49 and noise == 0):
+        assert reached[1] < reached[0]
 
 
 @given(

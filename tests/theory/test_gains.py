@@ -29,7 +29,7 @@ def weighted(problem: Problem, plan: list[Update], weights: np.ndarray) -> float
 @given(seeds)
 @settings(max_examples=40, deadline=None)
 def test_no_other_gain_is_better(seed: int) -> None:
-    """Gradient-direction law, against a grid of gains of each block."""
+    """Gradient-direction law (*How far to move*), against a grid of gains of each block."""
     rng = np.random.default_rng(seed)
     tasks, plan = draw_configuration(rng)
     problem = Problem.from_tasks(tasks)
@@ -87,7 +87,7 @@ def test_the_law_from_vectors() -> None:
 def test_directions_are_enough_for_one_block_without_noise(
     seed: int, tasks: int, more_samples: bool
 ) -> None:
-    """Reading of the law by lengths and cosines, against the law."""
+    """Corollary "Reading the law by directions": confidence 1, one block, against the law."""
     rng = np.random.default_rng(seed)
     truths = rng.normal(size=(tasks, 8)) + rng.uniform(0, 2) * rng.normal(size=8)
     problem = Problem.from_tasks(LinearTasks([8], truths, 12 if more_samples else 4))
@@ -102,6 +102,7 @@ def test_directions_are_enough_for_one_block_without_noise(
 @given(seeds, st.integers(2, 5))
 @settings(max_examples=30, deadline=None)
 def test_directions_are_enough_for_every_block_with_many_samples(seed: int, tasks: int) -> None:
+    """Corollary "Reading the law by directions": confidence 1 with more samples."""
     rng = np.random.default_rng(seed)
     truths = rng.normal(size=(tasks, 8)) + rng.uniform(0, 2) * rng.normal(size=8)
     problem = Problem.from_tasks(LinearTasks([3, 5], truths, 12))
@@ -111,6 +112,23 @@ def test_directions_are_enough_for_every_block_with_many_samples(seed: int, task
         cosines = block[:-1] @ block[-1] / (lengths[:-1] * lengths[-1])
         found = direction_gain(lengths[:-1], lengths[-1], cosines)
         assert found == pytest.approx(law[b], rel=1e-9)
+
+
+@given(seeds, st.integers(2, 5), st.floats(0.01, 3))
+@settings(max_examples=40, deadline=None)
+def test_the_law_is_direction_times_confidence(seed: int, tasks: int, noise: float) -> None:
+    """Corollary "Reading the law by directions": both factors, noise, more samples."""
+    rng = np.random.default_rng(seed)
+    sizes, n = np.array([3, 5]), 14
+    truths = rng.normal(size=(tasks, 8)) + rng.uniform(0, 2) * rng.normal(size=8)
+    problem = Problem.from_tasks(LinearTasks(sizes, truths, n, noise))
+    law = optimal_gains(problem, problem.initial, tasks - 1, (0, 1), np.ones(tasks))
+    signal = problem.initial[:, -1]
+    confidence = signal / (signal + sizes * noise**2 / (n - 8 - 1))
+    for b, block in enumerate((truths[:, :3], truths[:, 3:])):
+        direction = (block @ block[-1]).sum() / (block[-1] @ block[-1]) / tasks
+        expected = np.clip(confidence[b] * direction, 0, 1)
+        assert law[b] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_noise_calls_for_less_than_directions_say() -> None:
@@ -129,7 +147,7 @@ def test_three_directions() -> None:
 
 
 def test_without_noise_the_law_keeps_the_running_average() -> None:
-    """Relation of the law to 1/K averaging: exact when every task determines its solution."""
+    """Proposition "Running average": exact when every task determines its solution."""
     tasks = LinearTasks([3, 4], np.random.default_rng(0).normal(size=(6, 7)), 20, start=[1.0] * 7)
     problem = Problem.from_tasks(tasks)
     plan = law_plan(problem, [(0, 1)] * 6)

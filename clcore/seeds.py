@@ -7,7 +7,7 @@ from clcore.errors import InputError
 
 PURPOSES = (
     *("stream", "initialization", "order", "probe", "augmentation", "dropout"),
-    *("strategy", "fisher", "simulation"),
+    *("strategy", "fisher"),
 )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from clcore.device import resolve_device
 from clcore.errors import InputError
-from clcore.seeds import generator
 from clcore.simulate.change import Change, smallest_change
 from clcore.simulate.features import Features, IndependentFeatures, fill_normal
 from clcore.theory import LinearTasks, Update, check_plan
@@ -22,6 +21,8 @@ from clcore.theory.validation import FloatArray
 _CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
 # From fewer trials the spread is estimated too poorly to stop on it.
 _FEWEST_TRIALS = 100
+# Of the generators here, beside those of `clcore.seeds`: a change of that file marks all records.
+_SPAWN_KEY = 8
 # Relative; a risk below is zero but for rounding errors.
 _ROUNDING = 1e-12
 
@@ -112,6 +113,8 @@ def simulate_risks(
     check_plan(updates, tasks.sizes, tasks.samples, fits=change is None)
     if trials < 2:
         raise InputError(f"trials = {trials}, but a standard error needs at least 2")
+    if seed < 0:
+        raise InputError(f"seed = {seed}, but an integer of at least 0 is expected")
     if precision is not None and not precision > 0:
         raise InputError(f"precision = {precision}, but a positive share is expected, such as 0.01")
     if change is not None:
@@ -131,8 +134,8 @@ def simulate_risks(
 
     def run(index: int, count: int) -> Tensor:
         memory = memories[index % under_way]
-        seeded = generator(seed, "simulation", index).initial_seed()
-        draws = torch.Generator(place).manual_seed(seeded)
+        entropy = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEY, index))
+        draws = torch.Generator(place).manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
         return _flatten(_run(tasks, updates, count, draws, source, memory, covariances, change))
 
     mean = scatter = torch.zeros((), dtype=torch.float64, device=place)

@@ -174,6 +174,8 @@ def test_input_that_cannot_be_used() -> None:
         simulate_risks(LinearTasks([3], [[1, 1, 1]], 4), (Update((0,)),))
     with pytest.raises(InputError, match="at least 2"):
         simulate_risks(TASKS, PLAN, trials=1)
+    with pytest.raises(InputError, match="seed = -1, but an integer of at least 0"):
+        simulate_risks(TASKS, PLAN, seed=-1)
     with pytest.raises(InputError, match="precision = 0"):
         simulate_risks(TASKS, PLAN, precision=0)
     with pytest.raises(InputError, match="1 updates for 2"):

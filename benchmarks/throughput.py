@@ -84,16 +84,13 @@ def contenders(avalanche: Path | None, batch: int) -> dict[str, list[str]]:
 def convolutional() -> dict[str, list[str]]:
     """Return the commands of the contenders at training steps of ResNet-18, width 20."""
     cores = str(os.cpu_count())
-    rows = {"plain loop": "0", "clcore": "1", "clcore, bf16": "2"}
+    ways = {"1 process": ("1", "1"), f"{cores} processes": (cores, "1")}
+    stacked = {f"{cores} replicas, 1 process": ("1", cores)}
+    rows = {"plain loop": ("0", ways), "clcore": ("1", ways), "clcore, bf16": ("2", ways | stacked)}
     return {
-        f"ResNet-18, {name}, {'1 process' if p == '1' else p + ' processes'}": [
-            sys.executable,
-            "resnet.py",
-            kind,
-            p,
-        ]
-        for name, kind in rows.items()
-        for p in ("1", cores)
+        f"ResNet-18, {name}, {way}": [sys.executable, "resnet.py", kind, *numbers]
+        for name, (kind, ways) in rows.items()
+        for way, numbers in ways.items()
     }
 
 

@@ -1,7 +1,10 @@
-"""Training steps of ResNet-18 width 20, 3 × 32 × 32, batch 64: `resnet.py DATA OURS PROCESSES`.
+"""Training steps of ResNet-18 width 20, 3 × 32 × 32, batch 64.
+
+    resnet.py DATA OURS PROCESSES REPLICAS
 
 OURS 0 is a plain float32 PyTorch loop (torchvision's ResNet-18 with a stem for small images), 1
-our own in float32, 2 in bfloat16. The images are random: speed does not depend on them.
+our own in float32, 2 in bfloat16. Each process trains REPLICAS, the plain loop one. The images are
+random: speed does not depend on them.
 """
 
 import multiprocessing
@@ -18,7 +21,7 @@ from clcore.networks import ResNet18
 from clcore.streams.torchvision_import import torchvision_datasets
 from clcore.training import cross_entropy
 
-kind, processes = arguments()
+kind, processes, replicas = arguments()
 WIDTH, BATCH, SECONDS = 20, 64, 15.0
 
 
@@ -45,31 +48,32 @@ def part(number: int) -> int:
     if processes > 1:
         torch.set_num_threads(1)
     torch.manual_seed(number)
-    images, labels = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
+    images = torch.randn(replicas, BATCH, 3, 32, 32)
+    labels = torch.randint(10, (replicas, BATCH))
     if kind == 0:
         model = plain()
         optimizer = torch.optim.SGD(model.parameters(), 0.01)
 
         def step() -> None:
             optimizer.zero_grad()
-            F.cross_entropy(model(images), labels).backward()
+            F.cross_entropy(model(images[0]), labels[0]).backward()
             optimizer.step()
     else:
         network = ResNet18(3, 10, width=WIDTH, bf16=kind == 2)
-        parameters = network.initialize([number], torch.device("cpu"))
-        trainable = torch.ones((1, 10), dtype=torch.bool)
-        weights = torch.full((1, BATCH), 1 / BATCH)
+        parameters = network.initialize(range(number, number + replicas), torch.device("cpu"))
+        trainable = torch.ones((replicas, 10), dtype=torch.bool)
+        weights = torch.full((replicas, BATCH), 1 / BATCH)
 
         def step() -> None:
-            logits, backward = network.forward(parameters, images[None], trainable)
-            _, slope = cross_entropy(logits, labels[None], weights)
+            logits, backward = network.forward(parameters, images, trainable)
+            _, slope = cross_entropy(logits, labels, weights)
             backward(slope, parameters, beta=1.0, scale=-0.01 * trainable)
 
     step()
     seen, until = 0, time.perf_counter() + SECONDS
     while time.perf_counter() < until:
         step()
-        seen += BATCH
+        seen += replicas * BATCH
     return seen
 
 

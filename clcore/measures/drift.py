@@ -19,8 +19,8 @@ def drift(before: Parameters, after: Parameters, blocks: tuple[str, ...]) -> Ten
     squares = []
     for block in blocks:
         names = trained_names(after, (block,))
-        moved = [(after[n].double() - before[n].double()).flatten(1) for n in names]
-        squares.append(torch.cat(moved, 1).square().sum(1))
+        moved = [after[n].double().sub_(before[n]).flatten(1) for n in names]
+        squares.append(torch.cat(moved, 1).square_().sum(1))
     return torch.stack(squares, 1).sqrt().cpu()
 
 

@@ -210,6 +210,7 @@ def _plain(spec: Spec) -> dict[str, Any]:
         "budget": spec.budget._asdict(),
         "seeds": list(spec.seeds),
         "holdout": spec.holdout,
+        "tasks": spec.tasks,
     }
 
 

@@ -62,6 +62,8 @@ class Spec:
     holdout : float
         Fraction of the training set to judge on instead of the test set, to choose
         hyperparameters; 0 to report.
+    tasks : int
+        How many of the stream's tasks are trained, from the first on; 0: all.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class Spec:
     budget: Budget
     seeds: tuple[int, ...]
     holdout: float = 0.0
+    tasks: int = 0
 
     def __post_init__(self) -> None:
         check_name("dataset", self.dataset, READERS)
@@ -89,23 +92,39 @@ class Spec:
             raise InputError(f"seeds {list(self.seeds)}: give different whole numbers from 0 on")
         if type(self.holdout) not in (int, float) or not 0 <= self.holdout < 1:
             raise InputError(f"holdout {self.holdout!r}: give a fraction from 0 to below 1")
+        if type(self.tasks) is not int or self.tasks < 0:
+            raise InputError(f"tasks {self.tasks!r}: give how many to train, or 0 for all")
 
     def identity(self) -> str:
         """Return what the run is called: its parts, and a hash of the whole description.
 
-        A part of the budget at its default is left out, so that a new one changes no name.
+        A part of the budget at its default is left out, so that a new one changes no name; so
+        are `tasks` if all are trained.
         """
         defaults = Budget._field_defaults
         budget = {k: v for k, v in self.budget._asdict().items() if v != defaults.get(k)}
-        whole = json.dumps(asdict(self) | {"budget": budget}, sort_keys=True)
+        parts = asdict(self) | {"budget": budget}
+        if not self.tasks:
+            del parts["tasks"]
+        whole = json.dumps(parts, sort_keys=True)
         digest = hashlib.sha256(whole.encode()).hexdigest()[:10]
-        parts = (self.stream["name"], self.dataset, self.network["name"], self.strategy["name"])
-        return "-".join((*parts, digest))
+        names = (self.stream["name"], self.dataset, self.network["name"], self.strategy["name"])
+        return "-".join((*names, digest))
 
     def streams(self, dataset: Dataset) -> list[Stream]:
-        """Return the stream of each seed."""
+        """Return the stream of each seed.
+
+        Raises
+        ------
+        InputError
+            If it has fewer tasks than are to be trained, or its options do not fit the data set.
+        """
         make, options = STREAMS[self.stream["name"]], _rest(self.stream)
-        return [make(dataset, seed=seed, holdout=self.holdout, **options) for seed in self.seeds]
+        found = [make(dataset, seed=seed, holdout=self.holdout, **options) for seed in self.seeds]
+        whole = len(found[0].tasks)
+        if self.tasks > whole:
+            raise InputError(f"tasks {self.tasks} of a stream of {whole}: give at most as many")
+        return [s._replace(tasks=s.tasks[: self.tasks or whole]) for s in found]
 
     def build_network(self, dataset: Dataset, stream: Stream) -> Network:
         """Return the network, with the inputs and outputs that the stream needs."""
@@ -139,7 +158,8 @@ def read_grid(path: str | Path) -> Grid:
     The keys are those of `Spec`. Where a table stands as a list of tables (``[[strategy]]``),
     its entries are alternatives; the grid is the product of all alternatives. A table
     ``[search]`` with ``learning_rate`` (a list), ``seeds`` and ``holdout`` has the rate of
-    each setting chosen on held-out training images; a table ``[search.NAME]`` in it lists values
+    each setting chosen on held-out training images, after ``tasks`` of the stream's tasks, all if
+    not given; a table ``[search.NAME]`` in it lists values
     for options of the strategy of that name, where it leaves them open.
 
     Raises
@@ -164,7 +184,8 @@ def parse_grid(content: Table) -> Grid:
         _check_table("search", search)
         options = {name: value for name, value in search.items() if name in STRATEGIES}
         needed = dict.fromkeys(("learning_rate", "seeds", "holdout"), True)
-        check_keys("search", search, needed | dict.fromkeys(STRATEGIES, False))
+        optional = dict.fromkeys(("tasks", *STRATEGIES), False)
+        check_keys("search", search, needed | optional)
         if not search["holdout"]:
             raise InputError(
                 "search with holdout 0: give a holdout above 0, since hyperparameters are chosen "
@@ -223,8 +244,8 @@ def _spec(
     dataset: str, stream: Table, network: Table, strategy: Table, budget: Budget, judged: Table
 ) -> Spec:
     seeds = judged["seeds"] if isinstance(judged["seeds"], list) else []
-    holdout = judged.get("holdout", 0.0)
-    return Spec(dataset, stream, network, strategy, budget, tuple(seeds), holdout)
+    holdout, tasks = judged.get("holdout", 0.0), judged.get("tasks", 0)
+    return Spec(dataset, stream, network, strategy, budget, tuple(seeds), holdout, tasks)
 
 
 def _budget(table: Table) -> Budget:

@@ -65,6 +65,7 @@ def descend(
     trainable: Tensor,
     stopped: Sequence[int],
     batches: Iterable[Batch],
+    steps: int,
     rule: Rule | None,
     observers: Sequence[Observer],
 ) -> tuple[Tensor, int]:
@@ -78,6 +79,8 @@ def descend(
         Replicas that do not train any more.
     batches : iterable of Batch
         Of the task.
+    steps : int
+        How many these are.
     rule : Rule or None
         How a gradient moves the parameters; None: plain descent, which needs no stored gradient.
 
@@ -97,8 +100,10 @@ def descend(
     downhill = -run.rates[:, None] * trainable.to(run.rates.device)
     draws = run.dropout_draws()
     idle = set(stopped)
-    losses: list[Tensor] = []
-    images = 0
+    # One table: small tensors that stay would lie between the large ones that come and go, and
+    # keep the gaps from being used again.
+    losses = torch.empty((steps + 1, run.replicas), device=run.rates.device)
+    images = judged = 0
     for step, batch in enumerate(batches, start=1):
         if len(idle) == run.replicas:
             break
@@ -112,7 +117,8 @@ def descend(
         loss, slope = cross_entropy(
             logits, batch.labels, batch.weights, run.competing_for(batch.tasks)
         )
-        losses.append(loss)
+        losses[judged] = loss
+        judged += 1
         strategy.slope(run, batch, logits, slope)
         if direct:
             backward(slope, parameters, beta=1.0, scale=downhill)
@@ -124,7 +130,7 @@ def descend(
         for n, values in kept.items():
             parameters[n][still] = values
         if step % LOOK == 0:
-            _stop(run, idle, losses[-LOOK:])
+            _stop(run, idle, losses[judged - LOOK : judged])
         for observer in observers:
             if observer.every and step % observer.every == 0:
                 observer.after_step(run)
@@ -132,14 +138,15 @@ def descend(
     if len(idle) < run.replicas:
         logits, _ = network.forward(parameters, batch.images)
         compete = run.competing_for(batch.tasks)
-        losses.append(cross_entropy(logits, batch.labels, batch.weights, compete)[0])
-        _stop(run, idle, losses)
-    return torch.stack(losses) if losses else torch.empty(0, run.replicas), images
+        losses[judged] = cross_entropy(logits, batch.labels, batch.weights, compete)[0]
+        judged += 1
+        _stop(run, idle, losses[:judged])
+    return losses[:judged], images
 
 
-def _stop(run: Run, idle: set[int], losses: Sequence[Tensor]) -> None:
+def _stop(run: Run, idle: set[int], losses: Tensor) -> None:
     """Put back, and stop, each replica with a loss that is not finite."""
-    finite = torch.stack(list(losses)).isfinite().all(0)
+    finite = losses.isfinite().all(0)
     for r in (~finite).nonzero().flatten().tolist():
         if r not in idle:
             idle.add(r)

@@ -200,7 +200,8 @@ class Run:
         compete = self.competing_for(task)
         counts = torch.tensor(of.counts, device=of.rows.device)
         right = torch.zeros(self.replicas, dtype=torch.float64, device=of.rows.device)
-        for part in torch.arange(max(of.counts), device=counts.device).split(EVALUATION_BATCH):
+        size = EVALUATION_BATCH * 16 // max(self.replicas, 16)
+        for part in torch.arange(max(of.counts), device=counts.device).split(size):
             logits, _ = self.network.forward(parameters, self._judged.show(of.rows[:, part], task))
             answers = masked(logits, compete).argmax(2)
             hits = (answers == of.labels[:, part]) & (part < counts[:, None])

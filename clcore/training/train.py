@@ -192,6 +192,7 @@ def train(
             trainable,
             list(divergences),
             batches,
+            budget.epochs * -(-max(of.counts) // budget.batch),
             rules[budget.optimizer](),
             observers,
         )

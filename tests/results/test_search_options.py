@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from clcore.errors import InputError
-from clcore.results import Grid, Spec, as_text, chosen, parse_grid, read_grid, records, write
+from clcore.results import Grid, Spec, as_text, chosen, parse_grid, read_grid, records, run, write
+from clcore.streams import load
 from clcore.training import Outcome
 
 SEARCH = {"learning_rate": [0.1, 0.2], "seeds": [7, 8], "holdout": 0.3}
@@ -263,3 +266,62 @@ def test_missing_record_of_a_choice(tmp_path: Any, two: Grid) -> None:
             record(spec, tmp_path, 0.5)
     with pytest.raises(InputError, match=two.searched[0][-1].identity()):
         chosen(two, tmp_path)
+
+
+# --------------------------------------------------------------------- the first tasks alone
+
+
+def test_a_search_may_end_after_the_first_tasks() -> None:
+    stream = {"name": "permuted", "fractions": [1.0, 1.0, 1.0]}
+    found = parse_grid(grid({"name": "initialized"}, {"tasks": 2}, stream=stream))
+    reported, searched = found.reported[0][0], found.searched[0][0]
+    assert (reported.tasks, searched.tasks) == (0, 2)
+    dataset = load("digits")
+    whole, first = (s.streams(dataset)[0] for s in (replace(searched, tasks=0), searched))
+    assert len(first.tasks) == 2
+    assert len(whole.tasks) == 4
+    for one, other in zip(first.tasks, whole.tasks, strict=False):
+        assert torch.equal(one.train, other.train)
+        assert torch.equal(one.test, other.test)
+    # Outputs are those of the whole stream: the network that is chosen for is the same.
+    assert first.outputs == whole.outputs
+
+
+def test_the_first_tasks_of_a_run_are_those_of_the_whole_run() -> None:
+    stream = {"name": "permuted", "fractions": [1.0, 0.5]}
+    content = grid({"name": "proximal"}, stream=stream)
+    content["budget"] |= {"learning_rate": 0.1}
+    whole = parse_grid(content).reported[0][0]
+    first = parse_grid(content | {"tasks": 2}).reported[0][0]
+    assert first.identity() != whole.identity()
+    np.testing.assert_array_equal(run(first)[0].accuracy, run(whole)[0].accuracy[:, :2, :2])
+
+
+def test_a_run_of_all_tasks_is_called_as_before_there_was_a_choice() -> None:
+    spec = parse_grid(grid({"name": "initialized"}) | {"budget": BUDGET}).reported[0][0]
+    content = {
+        "dataset": "digits",
+        "stream": spec.stream,
+        "network": spec.network,
+        "strategy": spec.strategy,
+        "budget": BUDGET,
+        "seeds": [0, 1],
+        "holdout": 0.0,
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+    assert spec.identity().endswith(digest)
+
+
+BUDGET = {"epochs": 1, "batch": 32, "learning_rate": 0.1}
+
+
+@pytest.mark.parametrize("tasks", [-1, 1.0, "2", True, None])
+def test_tasks_are_a_whole_number(tasks: Any) -> None:
+    with pytest.raises(InputError, match=r"tasks .*give how many to train, or 0 for all"):
+        parse_grid(grid({"name": "initialized"}) | {"budget": BUDGET, "tasks": tasks})
+
+
+def test_more_tasks_than_the_stream_has() -> None:
+    spec = parse_grid(grid({"name": "initialized"}) | {"budget": BUDGET, "tasks": 3}).reported[0][0]
+    with pytest.raises(InputError, match="tasks 3 of a stream of 2: give at most as many"):
+        run(spec)

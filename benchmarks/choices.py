@@ -207,6 +207,7 @@ def residual(compiler: bool) -> list[Choice]:
 
         return step
 
+    alone = [own(plain), own(plain)]
     choices = [
         Choice(
             "ResNet-18: kernels and images with their channels last",
@@ -224,9 +225,12 @@ def residual(compiler: bool) -> list[Choice]:
             {"bfloat16": own(half)},
         ),
         Choice(
-            "ResNet-18: two replicas one after the other",
+            "ResNet-18: two replicas side by side, a thread each",
             own(plain, replicas=2),
-            {"vmap over replicas": over_replicas()},
+            {
+                "one after the other": lambda: [step() for step in alone],
+                "vmap over replicas": over_replicas(),
+            },
         ),
     ]
     if compiler:

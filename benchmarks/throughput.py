@@ -1,11 +1,12 @@
 """Images per second of this package and its peers, side by side in one run.
 
-    python benchmarks/throughput.py DATA [--avalanche VENV] [--repeats 3] [--out FILE]
+    python benchmarks/throughput.py DATA [--avalanche VENV] [--repeats 3] [--only TEXT] [--out FILE]
 
 DATA is the folder of the data sets (MNIST in torchvision's layout). VENV is a virtual
 environment with `torch==2.13.* torchvision==0.28.* avalanche-lib==0.6.0`, made for this alone.
 Contenders run one after the other, the whole round repeated, so that a change of the machine's
-speed meets them all; what counts are the ratios. Needs a machine that does nothing else.
+speed meets them all; what counts are the ratios. With `--only` the contenders whose name has TEXT
+are measured again and take their places in FILE. Needs a machine that does nothing else.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -104,18 +106,29 @@ def measure(command: list[str], data: Path) -> dict[str, float]:
     return found
 
 
+def _replaced(old: dict[str, Any], new: dict[str, Any], only: str) -> dict[str, Any]:
+    """Return the rows with those of a name replaced, at the place of the first of them."""
+    names = list(old)
+    place = next((i for i, name in enumerate(names) if only in name), len(names))
+    before = [name for name in names[:place] if only not in name]
+    after = [name for name in names[place:] if only not in name]
+    return {n: old[n] for n in before} | new | {n: old[n] for n in after}
+
+
 def main() -> None:
     """Measure, print the table, keep it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--avalanche", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
     peaks = dict.fromkeys(kinds, 0.0)
     jobs = contenders(options.avalanche, BATCH) | convolutional()
     jobs |= contenders(options.avalanche, SMALL_BATCH)
+    jobs = {name: command for name, command in jobs.items() if options.only in name}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in jobs}
     for _ in range(options.repeats):
         for name, command in jobs.items():
@@ -143,7 +156,7 @@ def main() -> None:
             else round(statistics.median(f["megabytes"] for f in found)),
             "accuracy": None if "ResNet" in name else round(found[0]["accuracy"], 4),
         }
-    result = {
+    result: dict[str, Any] = {
         "batch": BATCH,
         "cpus": os.cpu_count(),
         "processor": processor(),
@@ -160,6 +173,9 @@ def main() -> None:
             f"{row['training_gflops'] or '-':>5} GFLOP/s while training  "
             f"{row['megabytes'] or '-':>6} MB  Avg.Acc {row['accuracy']}"
         )
+    if options.out and options.only:
+        kept = json.loads(options.out.read_text(encoding="utf-8"))
+        result = kept | {"rows": _replaced(kept["rows"], rows, options.only)}
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """Runs described by specs, and their records."""
 
-from clcore.results.choose import chosen, records
+from clcore.results.choose import Setting, chosen, records, settings
+from clcore.results.paper import Benchmark, Beside, Published, beside, read_paper
 from clcore.results.record import (
     Record,
     as_text,
@@ -18,11 +19,16 @@ from clcore.results.workers import WorkersLostError, texts
 __all__ = [
     "NETWORKS",
     "STREAMS",
+    "Benchmark",
+    "Beside",
     "Grid",
+    "Published",
     "Record",
+    "Setting",
     "Spec",
     "WorkersLostError",
     "as_text",
+    "beside",
     "check_begin",
     "chosen",
     "code_version",
@@ -31,11 +37,13 @@ __all__ = [
     "parse_grid",
     "read",
     "read_grid",
+    "read_paper",
     "record_path",
     "recorded",
     "records",
     "results_folder",
     "run",
+    "settings",
     "texts",
     "write",
 ]

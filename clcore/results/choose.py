@@ -1,6 +1,8 @@
 """Choice of learning rates and options on held-out data."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,6 +10,21 @@ from clcore.errors import InputError
 from clcore.measures import average_accuracy
 from clcore.results.record import Record, read, record_path
 from clcore.results.spec import Grid, Spec
+
+
+class Setting(NamedTuple):
+    """A setting of a grid, and what is known of it.
+
+    Attributes
+    ----------
+    spec : Spec
+        Its run at the choice that was made for it; at its first choice while none can be made.
+    record : Record or None
+        The run's record; None while there is none.
+    """
+
+    spec: Spec
+    record: Record | None
 
 
 def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
@@ -23,15 +40,10 @@ def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
     """
     if not grid.searched:
         return [spec for setting in grid.reported for spec in setting]
-    picked = []
-    for reported, searched in zip(grid.reported, grid.searched, strict=True):
-        scores = [float(average_accuracy(_record(s, folder).accuracy).mean()) for s in searched]
-        if np.isnan(scores).all():
-            raise InputError(
-                f"{searched[0].identity()} and its other choices all diverged: add lower rates"
-            )
-        picked.append(reported[int(np.nanargmax(scores))])
-    return picked
+    return [
+        _best(reported, searched, folder)
+        for reported, searched in zip(grid.reported, grid.searched, strict=True)
+    ]
 
 
 def records(grid: Grid, folder: str | Path | None = None) -> list[Record]:
@@ -43,6 +55,39 @@ def records(grid: Grid, folder: str | Path | None = None) -> list[Record]:
         If a record is missing.
     """
     return [_record(spec, folder) for spec in chosen(grid, folder)]
+
+
+def settings(grid: Grid, folder: str | Path | None = None) -> list[Setting]:
+    """Return each setting of a grid, recorded or not: for a report while runs are going on.
+
+    Raises
+    ------
+    InputError
+        If a record cannot be read, or a setting diverged at every choice.
+    """
+    if not grid.searched:
+        return [_setting(spec, folder) for setting in grid.reported for spec in setting]
+    found = []
+    for reported, searched in zip(grid.reported, grid.searched, strict=True):
+        if all(record_path(spec, folder).exists() for spec in searched):
+            found.append(_setting(_best(reported, searched, folder), folder))
+        else:
+            found.append(Setting(reported[0], None))
+    return found
+
+
+def _setting(spec: Spec, folder: str | Path | None) -> Setting:
+    path = record_path(spec, folder)
+    return Setting(spec, read(path) if path.exists() else None)
+
+
+def _best(reported: Sequence[Spec], searched: Sequence[Spec], folder: str | Path | None) -> Spec:
+    scores = [float(average_accuracy(_record(s, folder).accuracy).mean()) for s in searched]
+    if np.isnan(scores).all():
+        raise InputError(
+            f"{searched[0].identity()} and its other choices all diverged: add lower rates"
+        )
+    return reported[int(np.nanargmax(scores))]
 
 
 def _record(spec: Spec, folder: str | Path | None) -> Record:

@@ -68,7 +68,9 @@ def test_only_what_is_stale_runs(tmp_path, monkeypatch):
     assert texts(executed) == ["8\n"]
 
 
-@pytest.mark.parametrize("changed", ["clcore/theory.py", "results/run.json", "data/set.bin"])
+@pytest.mark.parametrize(
+    "changed", ["clcore/theory.py", "results/run.json", "data/set.bin", "book/paper.yml"]
+)
 def test_what_notebooks_read_makes_them_stale(tmp_path, monkeypatch, changed):
     monkeypatch.delenv("CLCORE_DATA", raising=False)
     layout = Layout(tmp_path)

@@ -34,7 +34,7 @@ def shared_inputs(layout: Layout) -> Key:
     data = data_folder(layout)
     return {
         "clcore": digest(layout.root.glob("clcore/**/*.py"), layout.root),
-        "facts": digest(layout.book.glob("*.yml"), layout.book),
+        "book": digest(layout.book.glob("*.yml"), layout.book),
         "results": digest((file for file in results if file.is_file()), layout.root),
         "data": " ".join([str(data), *sorted(file.name for file in data.glob("*"))]),
         "packages": " ".join([platform.python_version(), *(version(name) for name in PACKAGES)]),

@@ -76,7 +76,7 @@ def test_what_notebooks_read_makes_them_stale(tmp_path, monkeypatch, changed):
     layout = Layout(tmp_path)
     source = write_notebook(layout, "page", PARAMETERS)
     before = current_key(source, {}, shared_inputs(layout))
-    (tmp_path / changed).parent.mkdir()
+    (tmp_path / changed).parent.mkdir(exist_ok=True)
     (tmp_path / changed).write_text("1")
     after = current_key(source, {}, shared_inputs(layout))
     executed = layout.executed / "page.ipynb"

@@ -1,5 +1,6 @@
 """The book's figures: one style, safe for colour-blind readers, legible in light and dark."""
 
+from clcore.plots.names import strategy_name, stream_name
 from clcore.plots.networks import accuracy_matrix, curves, forest
 from clcore.plots.style import COLORS, figure, use_style
 from clcore.plots.theory import (
@@ -25,5 +26,7 @@ __all__ = [
     "forest",
     "log_m_axis",
     "mark_optimum",
+    "strategy_name",
+    "stream_name",
     "use_style",
 ]

@@ -1,6 +1,7 @@
 """Runs described by specs, and their records."""
 
 from clcore.results.choose import Setting, chosen, records, settings
+from clcore.results.pages import BESIDE, beside_rows, folded_table, page_grid
 from clcore.results.paper import Benchmark, Beside, Published, beside, read_paper
 from clcore.results.record import (
     Record,
@@ -17,6 +18,7 @@ from clcore.results.spec import NETWORKS, STREAMS, Grid, Spec, parse_grid, read_
 from clcore.results.workers import WorkersLostError, texts
 
 __all__ = [
+    "BESIDE",
     "NETWORKS",
     "STREAMS",
     "Benchmark",
@@ -29,11 +31,14 @@ __all__ = [
     "WorkersLostError",
     "as_text",
     "beside",
+    "beside_rows",
     "check_begin",
     "chosen",
     "code_version",
     "data_version",
+    "folded_table",
     "outdated",
+    "page_grid",
     "parse_grid",
     "read",
     "read_grid",

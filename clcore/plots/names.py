@@ -1,0 +1,62 @@
+"""What strategies and streams are called in figures and tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_STRATEGIES = {
+    "hybrid": "Algorithm 1",
+    "scaled": "law, scaled",
+    "ball": "law, ball",
+    "ewc": "EWC, tuned",
+    "lwf": "LwF",
+    "replay": "replay",
+    "agem": "A-GEM",
+    "der++": "DER++",
+}
+_LAST = {1: "head only", 2: "last two", 3: "last three", 4: "last four"}
+_SCENARIOS = {
+    "task": "split",
+    "domain": "split with shared outputs",
+    "class": "split without task",
+}
+
+
+def strategy_name(strategy: Mapping[str, Any]) -> str:
+    """Return what a strategy is called, such as ``frozen, head only``.
+
+    Parameters
+    ----------
+    strategy : mapping
+        The strategy's table in a grid or a record: `name` and options.
+    """
+    name = str(strategy["name"])
+    if name in ("frozen", "partial"):
+        modules = strategy.get("modules", 1)
+        return f"{name}, {_LAST.get(modules, f'last {modules}')}"
+    if name == "hybrid" and "few" in strategy and "threshold" not in strategy:
+        return f"Algorithm 1, few = {strategy['few']}"
+    if name == "proximal":
+        if "strength" in strategy:
+            return "online EWC, tuned"
+        if "metric" in strategy:
+            return "undirected, isotropic"
+        return "curvature held" if strategy.get("directed") else "undirected"
+    if name == "scaled" and "metric" in strategy:
+        return "law, scaled, curved"
+    return _STRATEGIES.get(name, name)
+
+
+def stream_name(stream: Mapping[str, Any]) -> str:
+    """Return what a stream is called, such as ``near`` for permutations of few pixels.
+
+    Parameters
+    ----------
+    stream : mapping
+        The stream's table in a grid or a record: `name` and options.
+    """
+    if stream["name"] == "permuted":
+        parts = set(stream["fractions"])
+        return "mixed" if len(parts) > 1 else "unrelated" if parts == {1.0} else "near"
+    if stream["name"] == "split":
+        return _SCENARIOS[stream.get("scenario", "task")]
+    return str(stream["name"])

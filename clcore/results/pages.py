@@ -1,0 +1,112 @@
+"""What the book's pages need of records: grids by their name, and tables to fold away."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from clcore.errors import InputError
+from clcore.results.choose import chosen
+from clcore.results.paper import Beside
+from clcore.results.record import results_folder
+from clcore.results.recording import recorded
+from clcore.results.spec import Grid, read_grid
+
+Cell = str | float | None
+
+
+def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[Grid, Path]:
+    """Return the grid `results/<name>.toml` and the folder of its records.
+
+    With the full profile the grid is trained first, into `_build/records`; what is there already
+    is kept, so that a run that was stopped goes on.
+
+    Parameters
+    ----------
+    name : str
+        The grid's file, without its ending.
+    profile, device : str
+        The page's parameters.
+
+    Raises
+    ------
+    InputError
+        If there is no such grid, or, with the full profile, its data set is not here.
+    """
+    store = results_folder()
+    grid = read_grid(store / f"{name}.toml")
+    if profile != "full":
+        digits = grid.reported[0][0].dataset == "digits"
+        return grid, store / "digits" if digits else store
+    folder = store.parent / "_build" / "records"
+    for spec in (spec for setting in grid.searched for spec in setting):
+        recorded(spec, folder=folder, device=device)
+    for spec in chosen(grid, folder):
+        recorded(spec, folder=folder, device=device)
+    return grid, folder
+
+
+def folded_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], file: str
+) -> str:
+    """Return MyST text: a table, folded, with a link that downloads it as CSV.
+
+    The link holds the table itself, so that no server is asked.
+
+    Parameters
+    ----------
+    title : str
+        What stands on the fold.
+    rows : sequence of sequence
+        One cell a column: text, a number (shown with two decimals), or None for an empty one.
+    file : str
+        Name under which the table is saved.
+
+    Raises
+    ------
+    InputError
+        If a row has not one cell a column.
+    """
+    for row in rows:
+        if len(row) != len(columns):
+            raise InputError(
+                f"row {list(row)} of {len(row)} cells: give one for each of {len(columns)} columns"
+            )
+    shown = [[_shown(cell) for cell in row] for row in rows]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *shown])
+    link = f'<a download="{file}" href="data:text/csv;charset=utf-8,{quote(text.getvalue())}">'
+    lines = [list(columns), ["---"] * len(columns), *shown]
+    table = "\n".join(
+        "| " + " | ".join(cell.replace("|", r"\|") for cell in r) + " |" for r in lines
+    )
+    return f"::::{{dropdown}} {title}\n{table}\n\n{link}Download as CSV</a>\n::::"
+
+
+def _shown(cell: Cell) -> str:
+    return "" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+
+BESIDE = (
+    *("strategy", "measure", "here", "95 % low", "95 % high", "std", "seeds"),
+    *("paper", "paper's std", "difference"),
+)
+
+
+def beside_rows(rows: Sequence[Beside]) -> list[list[Cell]]:
+    """Return what stands beside the paper as rows of `folded_table`, with columns `BESIDE`."""
+    return [
+        [
+            row.strategy,
+            row.measure.replace("_", " "),
+            *(
+                (row.missing, None, None, None, None)
+                if row.ours is None
+                else (*row.ours[:4], str(row.ours.seeds))
+            ),
+            *(row.paper or (None, None)),
+            row.difference,
+        ]
+        for row in rows
+    ]

@@ -1,0 +1,52 @@
+"""The names that figures and tables use tell the settings of a grid apart."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clcore.plots import strategy_name, stream_name
+from clcore.results import read_grid
+
+# One that varies Algorithm 1 in many ways has names of its own on its page.
+GRIDS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "results").glob("*.toml"))
+    if path.stem != "hybrid-digits"
+]
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_no_two_strategies_of_a_stream_share_a_name(path):
+    specs = [setting[0] for setting in read_grid(path).reported]
+    keys = [(strategy_name(s.strategy), json.dumps([s.stream, s.network, s.budget])) for s in specs]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name"),
+    [
+        ({"name": "frozen"}, "frozen, head only"),
+        ({"name": "partial", "modules": 7}, "partial, last 7"),
+        ({"name": "hybrid", "few": 1, "threshold": 0.1}, "Algorithm 1"),
+        ({"name": "hybrid", "few": 1}, "Algorithm 1, few = 1"),
+        ({"name": "proximal", "directed": True}, "curvature held"),
+        ({"name": "initialized"}, "initialized"),
+    ],
+)
+def test_names_of_strategies(strategy, name):
+    assert strategy_name(strategy) == name
+
+
+@pytest.mark.parametrize(
+    ("stream", "name"),
+    [
+        ({"name": "permuted", "fractions": [0.1, 1.0, 0.1]}, "mixed"),
+        ({"name": "permuted", "fractions": [1.0, 1.0]}, "unrelated"),
+        ({"name": "permuted", "fractions": [0.1, 0.1]}, "near"),
+        ({"name": "split", "tasks": 5, "scenario": "class"}, "split without task"),
+        ({"name": "correlated", "classes": 4}, "correlated"),
+    ],
+)
+def test_names_of_streams(stream, name):
+    assert stream_name(stream) == name

@@ -2,7 +2,7 @@
 
 from clcore.results.choose import Setting, chosen, records, settings
 from clcore.results.pages import BESIDE, beside_rows, folded_table, page_grid
-from clcore.results.paper import Benchmark, Beside, Published, beside, read_paper
+from clcore.results.paper import MEASURES, Benchmark, Beside, Published, beside, read_paper
 from clcore.results.record import (
     Record,
     as_text,
@@ -19,6 +19,7 @@ from clcore.results.workers import WorkersLostError, texts
 
 __all__ = [
     "BESIDE",
+    "MEASURES",
     "NETWORKS",
     "STREAMS",
     "Benchmark",

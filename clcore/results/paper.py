@@ -95,14 +95,22 @@ class Beside(NamedTuple):
         return self.ours.mean - self.paper.mean
 
 
-def read_paper(path: str | Path) -> dict[str, Benchmark]:
-    """Read the paper's figures from the book's `paper.yml`.
+def read_paper(path: str | Path | None = None) -> dict[str, Benchmark]:
+    """Read the paper's figures.
+
+    Parameters
+    ----------
+    path : path, optional
+        YAML file; by default `book/paper.yml`, here or in the nearest folder above.
 
     Raises
     ------
     InputError
         If the file cannot be read, or a figure in it is none.
     """
+    if path is None:
+        here, name = Path.cwd(), Path("book", "paper.yml")
+        path = next((p / name for p in (here, *here.parents) if (p / name).exists()), here / name)
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return {name: _benchmark(name, table) for name, table in content.items()}

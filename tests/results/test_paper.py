@@ -113,9 +113,17 @@ def test_figures_that_cannot_be_used(tmp_path, text, message):
         read_paper(path)
 
 
-def test_a_file_that_is_not_there():
+def test_a_file_that_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="nowhere"):
         read_paper("nowhere.yml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"paper\.yml"):
+        read_paper()
+
+
+def test_a_notebook_finds_the_file_in_the_folder_beside_its_own(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2] / "notebooks")
+    assert read_paper() == PAPER
 
 
 def test_settings_of_a_grid_that_is_recorded_in_part(tmp_path):

@@ -10,7 +10,7 @@ from clcore.errors import InputError
 from clcore.results.choose import chosen
 from clcore.results.paper import Beside
 from clcore.results.record import results_folder
-from clcore.results.recording import recorded
+from clcore.results.recording import data_version, recorded
 from clcore.results.spec import Grid, read_grid
 
 Cell = str | float | None
@@ -19,8 +19,8 @@ Cell = str | float | None
 def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[Grid, Path]:
     """Return the grid `results/<name>.toml` and the folder of its records.
 
-    With the full profile the grid is trained first, into `_build/records`; what is there already
-    is kept, so that a run that was stopped goes on.
+    With the full profile the grid is trained first, into `_build/records`, if its data set is here;
+    what is there already is kept, so that a run that was stopped goes on.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[G
     Raises
     ------
     InputError
-        If there is no such grid, or, with the full profile, its data set is not here.
+        If there is no such grid.
     """
     store = results_folder()
     grid = read_grid(store / f"{name}.toml")
-    if profile != "full":
-        digits = grid.reported[0][0].dataset == "digits"
-        return grid, store / "digits" if digits else store
+    dataset = grid.reported[0][0].dataset
+    if profile != "full" or data_version(dataset) is None:
+        return grid, store / "digits" if dataset == "digits" else store
     folder = store.parent / "_build" / "records"
     for spec in (spec for setting in grid.searched for spec in setting):
         recorded(spec, folder=folder, device=device)

@@ -1,8 +1,11 @@
-"""The command line: `clcore run`, `clcore report`, `clcore data`."""
+"""The command line: `clcore run`, `clcore report`, `clcore claims`, `clcore data`."""
 
 import argparse
+import json
 import os
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +16,11 @@ from clcore.device import resolve_device
 from clcore.errors import InputError
 from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
 from clcore.results import (
+    VERDICTS,
+    Effect,
     Record,
     Spec,
+    Verdict,
     WorkersLostError,
     check_begin,
     chosen,
@@ -22,8 +28,11 @@ from clcore.results import (
     outdated,
     read,
     read_grid,
+    read_ledger,
     record_path,
+    results_folder,
     texts,
+    verdicts,
     write,
 )
 from clcore.streams import READERS, data_root, load
@@ -38,6 +47,8 @@ EXAMPLES = """examples:
                                                the same on the workers of a Dask cluster
   clcore run results/mnist.toml --refresh      and again what other code or data gave
   clcore report results/mnist.toml             a table of its records
+  clcore claims                                verdicts on the claims of book/claims.yml
+  clcore claims --run-tests --json claims.json the same, with the tests of the theorems run
 
 A run that is stopped or killed loses only what was not finished: the same command goes on.
 
@@ -75,6 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = "also run again what other code or data gave"
             command.add_argument("--refresh", action="store_true", help=text)
         command.set_defaults(action=action)
+    text = "print a verdict on each claim of a ledger, from records and tests"
+    command = commands.add_parser("claims", help=text, description=text)
+    command.add_argument("ledger", type=Path, nargs="?", help="default: book/claims.yml")
+    command.add_argument("--results", type=Path, help="folder of the grids and their records")
+    command.add_argument("--json", type=Path, help="file to write the verdicts to")
+    text = "run the tests of the theorems"
+    command.add_argument("--run-tests", action="store_true", help=text)
+    command.set_defaults(action=_claims)
     text = "tell which data sets are here, and what to do for the others"
     command = commands.add_parser("data", help=text, description=text)
     command.add_argument("--data", type=Path, help="folder of the data sets")
@@ -199,6 +218,38 @@ def _row(spec: Spec, record: Record) -> str:
     given = spec.budget.learning_rate
     rate = f"{given:<5g}" if isinstance(given, int | float) else "each "
     return f"{record.name:60s}  {rate}  {len(spec.seeds):5d}  " + "  ".join(cells)
+
+
+def _claims(options: argparse.Namespace) -> int:
+    file = options.ledger or results_folder(options.results).parent / "book" / "claims.yml"
+    found = verdicts(read_ledger(file), options.results, run_tests=options.run_tests)
+    for verdict in found:
+        print(f"{verdict.verdict:18s} {verdict.claim.id:28s} {_effects(verdict.effects)}".rstrip())
+        print(textwrap.indent(textwrap.fill(verdict.claim.statement, 96), "    "))
+        if verdict.because:
+            print(textwrap.indent(textwrap.fill(verdict.because, 96), "      "))
+        if verdict.effects and verdict.missing:
+            print(textwrap.indent(textwrap.fill("; ".join(verdict.missing), 96), "      "))
+    counts = Counter(verdict.verdict for verdict in found)
+    print("\n" + ", ".join(f"{counts[name]} {name}" for name in VERDICTS))
+    if options.json:
+        text = json.dumps([_as_table(verdict) for verdict in found], indent=1, ensure_ascii=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _as_table(verdict: Verdict) -> dict[str, object]:
+    effects = [e._asdict() | {"difference": e.difference._asdict()} for e in verdict.effects]
+    claim = {key: getattr(verdict.claim, key) for key in ("id", "statement", "source", "note")}
+    rest = {key: value for key, value in verdict._asdict().items() if key != "claim"}
+    return claim | rest | {"effects": effects}
+
+
+def _effects(effects: Sequence[Effect]) -> str:
+    """Return the effect, or the weakest and the strongest, in points with their intervals."""
+    ordered = sorted((e.difference for e in effects), key=lambda d: d.mean)
+    ends = [f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}]" for d in ordered]
+    return ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[-1]} ({len(ends)})" if ends else ""
 
 
 def _data(options: argparse.Namespace) -> int:

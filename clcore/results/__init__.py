@@ -1,6 +1,8 @@
 """Runs described by specs, and their records."""
 
 from clcore.results.choose import Setting, chosen, records, settings
+from clcore.results.claims import VERDICTS, Effect, Verdict, holm, verdicts
+from clcore.results.ledger import Claim, Ledger, read_ledger
 from clcore.results.pages import BESIDE, beside_rows, folded_table, page_grid
 from clcore.results.paper import MEASURES, Benchmark, Beside, Published, beside, read_paper
 from clcore.results.record import (
@@ -22,13 +24,18 @@ __all__ = [
     "MEASURES",
     "NETWORKS",
     "STREAMS",
+    "VERDICTS",
     "Benchmark",
     "Beside",
+    "Claim",
+    "Effect",
     "Grid",
+    "Ledger",
     "Published",
     "Record",
     "Setting",
     "Spec",
+    "Verdict",
     "WorkersLostError",
     "as_text",
     "beside",
@@ -38,11 +45,13 @@ __all__ = [
     "code_version",
     "data_version",
     "folded_table",
+    "holm",
     "outdated",
     "page_grid",
     "parse_grid",
     "read",
     "read_grid",
+    "read_ledger",
     "read_paper",
     "record_path",
     "recorded",
@@ -51,5 +60,6 @@ __all__ = [
     "run",
     "settings",
     "texts",
+    "verdicts",
     "write",
 ]

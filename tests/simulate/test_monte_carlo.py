@@ -185,7 +185,7 @@ def test_input_that_cannot_be_used() -> None:
 
 
 def test_excess_risk_is_a_squared_distance() -> None:
-    """Proposition of *Forgetting is drift*: the loss on fresh samples, less the noise."""
+    """Proposition "Excess risk is a squared distance" (*Forgetting is drift*), on fresh samples."""
     rng = np.random.default_rng(4)
     theta, truth, noise, samples = rng.normal(size=6), rng.normal(size=6), 0.5, 200_000
     features = rng.normal(size=(samples, 6))

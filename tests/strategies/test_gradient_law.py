@@ -209,6 +209,7 @@ def test_isotropic_law_takes_gradients_where_each_task_ended() -> None:
 
 
 def test_curvature_form_is_the_best_gain_of_any_number_of_tasks() -> None:
+    """Theorem "The gain of an update under quadratic losses" (*The hybrid strategy*)."""
     learner = Quadratics(alike(10, 4, 4.0), [positive(20 + k) for k in range(4)])
     strategy, gains = Scaled(metric="fisher"), []
     for k in range(4):

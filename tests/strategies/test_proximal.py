@@ -120,6 +120,7 @@ def test_first_task_is_not_held() -> None:
 
 
 def test_right_curvatures_lead_to_the_joint_minimum_of_any_number_of_tasks() -> None:
+    """Theorem "Held during training, the law reaches the joint optimum" (*The hybrid strategy*)."""
     learner = Quadratics(alike(0, 5), [positive(10 + k) for k in range(5)], underestimate=20.0)
     strategy = Proximal(strength=20.0)
     for k in range(5):

@@ -146,6 +146,28 @@ def test_three_directions() -> None:
     assert direction_gain([1.0] * 9, 3.0, [0.0] * 9) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("tasks", [2, 3, 6])
+def test_how_far_to_move_from_gradients(tasks: int) -> None:
+    """Theorem "How far to move" (*Magnitude curves*): brute force over gains, both positions."""
+    rng = np.random.default_rng(tasks)
+    fine = np.linspace(-3, 3, 6_001)
+
+    def best(solutions: np.ndarray, model: np.ndarray) -> tuple[float, float]:
+        """The gain with the least mean loss on a fine grid, and that of the gradients."""
+        errors, change = model - solutions, solutions[-1] - model
+        losses = ((errors + fine[:, None, None] * change) ** 2).sum(axis=2).mean(axis=1)
+        gradients = 2 * errors
+        formula = (gradients @ gradients[-1]).mean() / (gradients[-1] @ gradients[-1])
+        return fine[losses.argmin()], formula
+
+    for _ in range(20):
+        searched, formula = best(rng.normal(size=(tasks, 9)), rng.normal(size=9))
+        assert searched == pytest.approx(np.clip(formula, -3, 3), abs=6e-4)
+    equal = np.linalg.qr(rng.normal(size=(20, tasks)))[0].T  # equally far from each other
+    assert best(equal, equal[:-1].mean(axis=0)) == pytest.approx((1 / tasks, 1 / tasks), abs=6e-4)
+    assert best(equal, equal[-2]) == pytest.approx((0.5, 0.5), abs=6e-4)
+
+
 def test_without_noise_the_law_keeps_the_running_average() -> None:
     """Proposition "Running average": exact when every task determines its solution."""
     tasks = LinearTasks([3, 4], np.random.default_rng(0).normal(size=(6, 7)), 20, start=[1.0] * 7)

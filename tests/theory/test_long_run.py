@@ -29,7 +29,7 @@ def histories(m: int, n: int, gain: float, tasks: int = 400) -> np.ndarray:
 
 @pytest.mark.parametrize(("m", "n", "gain"), CASES)
 def test_the_stationary_state(m: int, n: int, gain: float) -> None:
-    """Theorem on the stationary state, all four parts, against the recursion."""
+    """Theorem "Stationary state of training with one gain" against the recursion."""
     total = histories(m, n, gain)
     found, share = long_run(m, n, 1.8, 0.36, gain), gain * moments(m, n).pull
     unseen = np.array([total[t, -1] for t in range(len(total) - 1)])
@@ -58,7 +58,7 @@ def test_averages_tend_to_the_stationary_state(m: int, n: int, gain: float) -> N
 
 
 def test_the_stationary_state_in_simulation() -> None:
-    """Theorem on the stationary state against simulation: corners of a simplex, 30 tasks."""
+    """Theorem "Stationary state of training with one gain" in 30 tasks: corners of a simplex."""
     rng = np.random.default_rng(0)
     count, m, n, distance, noise = 30, 36, 9, 1.8, 0.6
     turn = np.linalg.qr(rng.normal(size=(m, m)))[0]
@@ -79,7 +79,7 @@ def random_tasks(seed: int, count: int, m: int, n: int) -> Problem:
 
 @pytest.mark.parametrize(("m", "n"), [(30, 6), (6, 30)])
 def test_what_is_remembered(m: int, n: int) -> None:
-    """Proposition on memory: the solved recursion, for any tasks."""
+    """Proposition "Memory of initialized training": the solved recursion, for any tasks."""
     count = 8
     problem = random_tasks(0, count, m, n)
     total = expected_risks(problem, [Update((0,))] * count).sum(axis=1)
@@ -95,7 +95,7 @@ def test_what_is_remembered(m: int, n: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_order_generalizes_better_than_the_central_last(seed: int) -> None:
-    """Corollary on the best order, against all orders of six tasks."""
+    """Corollary "The best order for initialized training": all orders of six tasks."""
     count = 6
     problem = random_tasks(seed, count, 30, 6)
     plan = [Update((0,))] * count

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clcore.errors import InputError
-from clcore.theory import one_step_forgetting, optimal_trainable
+from clcore.theory import (
+    LinearTasks,
+    Problem,
+    Update,
+    expected_risks,
+    one_step_forgetting,
+    optimal_trainable,
+)
 
 
 def curve(m: int, n: int, xi: float, eta: float) -> float:
@@ -115,6 +122,46 @@ def test_the_cases_are_all_and_say_what_the_curve_does(
         assert (np.diff(values) <= tiny).all()
     else:
         assert np.abs(values).max() <= tiny
+
+
+def test_weighted_risks_have_the_same_curve() -> None:
+    """Corollary "The new task, and averages over all seen tasks" (*How many parameters to train*).
+
+    The change of the weighted risk, by the recursion in three blocks, against the formula of F
+    with the corollary's ξ, its error vectors taken from the model itself.
+    """
+    rng = np.random.default_rng(3)
+    n, weights = 9, np.array([0.2, 0.5, 0.3])
+    for redundant in range(8, 60):
+        truths = np.zeros((3, 7 + redundant))
+        truths[:, :7] = rng.normal(size=(3, 7))  # blocks: shared, task-specific, redundant
+        start = np.zeros(7 + redundant)
+        start[:7] = rng.normal(size=7)
+        # The third task meets the model `start`; the first two stay where they are.
+        tasks = LinearTasks([4, 3, redundant], truths, n, 0.7, start=start)
+        stay, last = Update(()), Update((1, 2))
+        risks = expected_risks(Problem.from_tasks(tasks), [stay, stay, last]).sum(axis=1)
+        error = ((start - truths)[:, 4:] ** 2).sum(axis=1)
+        distance = ((truths[2] - truths)[:, 4:] ** 2).sum(axis=1)
+        xi = weights @ (error - distance)
+        eta = 0.7**2 + ((truths[2] - start)[:4] ** 2).sum()
+        m = 3 + redundant
+        expected = -xi * n / m + eta * n / (m - n - 1)
+        assert (risks[3] - risks[2]) @ weights == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.integers(3, 40), squares, squares, squares)
+@settings(max_examples=200, deadline=None)
+def test_below_the_peak_more_parameters_harm(
+    n: int, error: float, distance: float, eta: float
+) -> None:
+    """Proposition "Underparameterized updates" (*How many parameters to train*)."""
+    below = [one_step_forgetting(m, n, error, distance, eta) for m in range(1, n - 1)]
+    tiny = 1e-9 * (error + distance + eta)
+    assert (np.diff(below) > 0).all() if eta > tiny else np.ptp(below) <= tiny
+    best = optimal_trainable(n, error - distance, eta)
+    if best.case == "interior":
+        assert max(below[: (n - 1) // 2]) < best.whole_forgetting
 
 
 @pytest.mark.parametrize(

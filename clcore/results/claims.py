@@ -1,0 +1,351 @@
+"""Verdicts on claims, computed from records and from the tests of theorems."""
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from clcore.errors import InputError
+from clcore.measures import Interval, mean_interval
+from clcore.results.choose import Setting, settings
+from clcore.results.ledger import Claim, Ledger, Table
+from clcore.results.paper import MEASURES
+from clcore.results.record import results_folder
+from clcore.results.spec import read_grid
+
+VERDICTS = ("supported", "supported in part", "not supported", "not testable here")
+OUTCOMES = ("as claimed", "contrary", "too small", "not distinguishable")
+LEVEL = 0.05
+
+
+class Effect(NamedTuple):
+    """One comparison of a claim.
+
+    Attributes
+    ----------
+    where : str
+        The stream, or the pair of streams.
+    strategy, against : str
+        What is compared.
+    difference : Interval
+        In points, positive in the direction that is claimed, paired by seed; 95 %.
+    p : float
+        Of a two-sided t-test against 0, adjusted by Holm over all comparisons of the claim.
+    outcome : str
+        One of `OUTCOMES`.
+    """
+
+    where: str
+    strategy: str
+    against: str
+    difference: Interval
+    p: float
+    outcome: str
+
+
+class Verdict(NamedTuple):
+    """What the evidence says of a claim.
+
+    Attributes
+    ----------
+    claim : Claim
+        The claim.
+    verdict : str
+        One of `VERDICTS`.
+    because : str
+        The condition, or where it holds and where it does not.
+    effects : tuple of Effect
+        Empty unless the claim is checked by records.
+    missing : tuple of str
+        What could not be compared, and why.
+    """
+
+    claim: Claim
+    verdict: str
+    because: str
+    effects: tuple[Effect, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def verdicts(
+    ledger: Ledger, folder: str | Path | None = None, *, run_tests: bool = False
+) -> list[Verdict]:
+    """Return the verdict on each claim of a ledger.
+
+    A claim on records has cases: a stream (or a pair of streams) and a variant of its strategy.
+    A case holds if every comparison in it comes out as claimed: a difference of at least
+    `Ledger.smallest` in that direction, with p < 0.05 after Holm's correction over all comparisons
+    of the claim. The claim is *supported* if all of its cases hold, *supported in part* if some
+    do, *not supported* if none does, and *not testable here* if there are records for none.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Of records and grid files; see `results_folder`.
+    run_tests : bool
+        Run the tests of the theorems; else only see that each exists and names its theorem.
+
+    Raises
+    ------
+    InputError
+        If a test does not exist or does not name its theorem, a grid cannot be read, or it has no
+        such stream or strategy.
+    """
+    proofs = [claim for claim in ledger.claims if claim.kind == "tests"]
+    for claim in proofs:
+        for node in claim.check["tests"]:
+            _check_test(claim, node, ledger.root)
+    nodes = [node for claim in proofs for node in claim.check["tests"]]
+    failed = _failed(nodes, ledger.root) if run_tests else frozenset()
+    broken = {c.id for c in proofs if not failed.isdisjoint(c.check["tests"])}
+    records = _Records(ledger, results_folder(folder))
+    found = []
+    for claim in ledger.claims:
+        if claim.kind in ("tests", "theorems"):
+            found.append(
+                _proved(claim, sorted((failed | broken).intersection(claim.check[claim.kind])))
+            )
+        else:
+            found.append(_compared(claim, records, ledger.smallest))
+    return found
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for being several, by the step-down method of Holm (1979).
+
+    Rejecting where these are below 0.05 leaves the probability of any false rejection below 0.05.
+    """
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, (len(p) - rank) * p[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
+
+
+# ------------------------------------------------------------------------------- theorems
+
+
+def _proved(claim: Claim, wrong: Sequence[str]) -> Verdict:
+    if wrong:
+        return Verdict(claim, "not supported", f"fails: {', '.join(wrong)}")
+    condition = claim.check.get("condition", "")
+    return Verdict(claim, "supported in part" if condition else "supported", condition)
+
+
+def _check_test(claim: Claim, node: str, root: Path) -> None:
+    file, _, name = node.partition("::")
+    try:
+        module = ast.parse((root / file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"test {node!r} of claim {claim.id!r} cannot be read: {error}") from error
+    tests = [n for n in module.body if isinstance(n, ast.FunctionDef) and n.name == name]
+    if not tests:
+        raise InputError(f"test {node!r} of claim {claim.id!r}: no such function in the file")
+    words = " ".join(f"{ast.get_docstring(module)} {ast.get_docstring(tests[0])}".split())
+    if claim.check["title"].lower() not in words.lower():
+        raise InputError(
+            f"test {node!r} of claim {claim.id!r}: name the theorem in its docstring, "
+            f"{claim.check['title']!r}"
+        )
+
+
+def _failed(nodes: Sequence[str], root: Path) -> frozenset[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", *nodes]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if ran.returncode not in (0, 1):
+        raise InputError(f"tests of the theorems could not be run:\n{ran.stdout}{ran.stderr}")
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    names = {line[1].partition("[")[0] for line in lines if line[:1] in (["FAILED"], ["ERROR"])}
+    return frozenset(names)
+
+
+# -------------------------------------------------------------------------------- records
+
+
+class _Records:
+    """The settings of the ledger's streams; each grid is read once."""
+
+    def __init__(self, ledger: Ledger, results: Path) -> None:
+        self.ledger, self.results = ledger, results
+        self.of_grid: dict[str, list[Setting]] = {}
+
+    def absent(self, stream: str) -> str:
+        """Return why there is nothing of a stream; empty if there is something."""
+        grid = self.ledger.streams[stream]["grid"]
+        without = self.ledger.grids[grid]["missing"]
+        if not self._file(grid).exists():
+            return str(without or f"no grid results/{grid}.toml")
+        if all(setting.record is None for setting in self._settings(grid)):
+            return str(without or _unrecorded(grid))
+        return ""
+
+    def matching(self, stream: str, strategy: Table) -> list[Setting]:
+        """Return the settings of a stream whose strategy has all that `strategy` says."""
+        grid, table = self._grid_and_table(stream)
+        found = [
+            s
+            for s in self._settings(grid)
+            if s.spec.stream == table and strategy.items() <= s.spec.strategy.items()
+        ]
+        if not found:
+            raise InputError(f"strategy {strategy} on {stream!r}: results/{grid}.toml has none")
+        return found
+
+    def _grid_and_table(self, stream: str) -> tuple[str, Table]:
+        wanted = dict(self.ledger.streams[stream])
+        grid = str(wanted.pop("grid"))
+        tables = [setting.spec.stream for setting in self._settings(grid)]
+        if wanted in tables:
+            return grid, wanted
+        if wanted or any(table != tables[0] for table in tables):
+            raise InputError(
+                f"stream {stream!r} {wanted}: give the table of a stream of results/{grid}.toml"
+            )
+        return grid, tables[0]
+
+    def _settings(self, grid: str) -> list[Setting]:
+        if grid not in self.of_grid:
+            place = self.results / self.ledger.grids[grid]["records"]
+            self.of_grid[grid] = settings(read_grid(self._file(grid)), place)
+        return self.of_grid[grid]
+
+    def _file(self, grid: str) -> Path:
+        return self.results / f"{grid}.toml"
+
+
+def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
+    labels: list[tuple[str, str, str]] = []
+    differences: list[Interval] = []
+    missing: list[str] = []
+    for item in claim.check[claim.kind]:
+        streams = item if claim.kind == "pairs" else [item]
+        where = " → ".join(streams)
+        reasons = [reason for stream in streams if (reason := records.absent(stream))]
+        if reasons:
+            missing.append(f"{where}: {'; '.join(dict.fromkeys(reasons))}")
+            continue
+        # One entry for each variant, with a setting for each stream of the pair.
+        variants = _side(claim, streams, [claim.check["strategy"]], records)
+        rivals = _side(claim, streams, claim.check["against"], records)
+        for variant in variants:
+            unknown = [_unknown(s, records) for side in (variant, *rivals) for s in side]
+            if any(unknown):
+                reasons = list(dict.fromkeys(filter(None, unknown)))
+                missing.append(f"{where}: {_label(variant)}: {'; '.join(reasons)}")
+                continue
+            for rival in rivals:
+                labels.append((where, _label(variant), _label(rival)))
+                differences.append(mean_interval(_points(claim, variant, rival)))
+    adjusted = holm([_p(difference) for difference in differences])
+    effects = tuple(
+        Effect(*label, difference, p, _outcome(difference, p, smallest))
+        for label, difference, p in zip(labels, differences, adjusted, strict=True)
+    )
+    return _judged(claim, effects, tuple(dict.fromkeys(missing)))
+
+
+def _side(
+    claim: Claim, streams: Sequence[str], strategies: Sequence[Table], records: _Records
+) -> list[tuple[Setting, ...]]:
+    found = [[s for table in strategies for s in records.matching(n, table)] for n in streams]
+    if len({len(settings) for settings in found}) > 1:
+        raise InputError(
+            f"claim {claim.id!r}: {' and '.join(streams)} have other numbers of variants of "
+            f"{strategies}: name the options of one"
+        )
+    return list(zip(*found, strict=True))
+
+
+def _unknown(setting: Setting, records: _Records) -> str:
+    """Return why a setting has no numbers; empty if it has."""
+    if setting.record is None:
+        grids = [g for g, known in records.of_grid.items() if setting in known]
+        return _unrecorded(grids[0])
+    if setting.record.divergences:
+        diverged = len({d.replica for d in setting.record.divergences})
+        return f"{_label([setting])}: {diverged} of {len(setting.spec.seeds)} seeds diverged"
+    return ""
+
+
+def _unrecorded(grid: str) -> str:
+    return f"no record of results/{grid}.toml yet: `clcore run results/{grid}.toml`"
+
+
+def _label(settings: Sequence[Setting]) -> str:
+    """Return what strategies are called, with their options: one name if they are the same."""
+    names = []
+    for setting in settings:
+        name, *options = (f"{k} {v}" for k, v in setting.spec.strategy.items())
+        name = name.removeprefix("name ")
+        names.append(f"{name} ({', '.join(options)})" if options else name)
+    return " → ".join(dict.fromkeys(names))
+
+
+def _points(
+    claim: Claim, variant: Sequence[Setting], rival: Sequence[Setting]
+) -> NDArray[np.float64]:
+    """Return the difference at each seed, in points, positive as claimed; of a pair, its change."""
+    if len({setting.spec.seeds for setting in (*variant, *rival)}) > 1:
+        raise InputError(
+            f"claim {claim.id!r}: {_label(variant)} and {_label(rival)} have other seeds: "
+            "compare what can be paired"
+        )
+    sign = 100 if claim.check["direction"] == "higher" else -100
+    leads = [
+        sign * (_measured(claim, one) - _measured(claim, other))
+        for one, other in zip(variant, rival, strict=True)
+    ]
+    return leads[0] if len(leads) == 1 else leads[0] - leads[1]
+
+
+def _measured(claim: Claim, setting: Setting) -> NDArray[np.float64]:
+    assert setting.record is not None
+    return MEASURES[claim.check["measure"]](setting.record.accuracy)
+
+
+def _p(difference: Interval) -> float:
+    """Return the p-value of a two-sided t-test of a mean against 0."""
+    if difference.deviation == 0:
+        return float(difference.mean == 0)
+    score = abs(difference.mean) / (difference.deviation / difference.seeds**0.5)
+    return float(2 * student.sf(score, difference.seeds - 1))
+
+
+def _outcome(difference: Interval, p: float, smallest: float) -> str:
+    if p >= LEVEL:
+        return "not distinguishable"
+    if abs(difference.mean) < smallest:
+        return "too small"
+    return "as claimed" if difference.mean > 0 else "contrary"
+
+
+def _judged(claim: Claim, effects: tuple[Effect, ...], missing: tuple[str, ...]) -> Verdict:
+    if not effects:
+        return Verdict(claim, "not testable here", "; ".join(missing), effects, missing)
+    cases: dict[tuple[str, str], set[str]] = {}
+    for effect in effects:
+        cases.setdefault((effect.where, effect.strategy), set()).add(effect.outcome)
+    variants = Counter(where for where, _ in cases)
+    parts: dict[str, list[str]] = {"Holds": [], "Contradicted": [], "Not distinguishable": []}
+    for (where, strategy), seen in cases.items():
+        part = "Contradicted" if "contrary" in seen else "Not distinguishable"
+        name = where if variants[where] == 1 else f"{where}: {strategy}"
+        parts["Holds" if seen == {"as claimed"} else part].append(name)
+    holds = len(parts["Holds"])
+    because = ". ".join(
+        f"{part} in {len(names)} of {len(cases)}"
+        + (f": {'; '.join(names)}" if part != "Not distinguishable" else "")
+        for part, names in parts.items()
+        if names
+    )
+    verdict = "supported in part" if holds else "not supported"
+    return Verdict(
+        claim, "supported" if holds == len(cases) else verdict, because, effects, missing
+    )

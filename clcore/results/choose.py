@@ -26,6 +26,14 @@ class Setting(NamedTuple):
     spec: Spec
     record: Record | None
 
+    @property
+    def missing(self) -> str:
+        """Why there is nothing to report of it; empty if there is."""
+        if self.record is None:
+            return "no record yet"
+        diverged = len({d.replica for d in self.record.divergences})
+        return f"{diverged} of {len(self.record.accuracy)} seeds diverged" if diverged else ""
+
 
 def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
     """Return one run for each setting of a grid: that with the best held-out Avg.Acc.

@@ -182,7 +182,6 @@ def _ours(setting: Setting, measure: str, missing: str) -> tuple[Interval | None
     record = setting.record
     if record is None:
         return None, missing
-    if record.divergences:
-        diverged = len({d.replica for d in record.divergences})
-        return None, f"{diverged} of {len(record.accuracy)} seeds diverged"
+    if setting.missing:
+        return None, setting.missing
     return mean_interval(100 * MEASURES[measure](record.accuracy)), ""

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from clcore.device import resolve_device
 from clcore.errors import InputError
-from clcore.simulate.change import Change, smallest_change
-from clcore.simulate.features import Features, IndependentFeatures, fill_normal
+from clcore.simulate.change import Change, product, smallest_change
+from clcore.simulate.features import Features, IndependentFeatures
 from clcore.theory import LinearTasks, Update, check_plan
 from clcore.theory.validation import FloatArray
 
@@ -25,6 +26,8 @@ _FEWEST_TRIALS = 100
 _SPAWN_KEY = 8
 # Relative; a risk below is zero but for rounding errors.
 _ROUNDING = 1e-12
+# The threads of NumPy's kernels.
+_BLAS = ThreadpoolController()
 
 
 class Estimate(NamedTuple):
@@ -71,8 +74,10 @@ def simulate_risks(
     """Run a task sequence many times with new data, and average its excess risks.
 
     Every trial draws all features and labels of every task and makes each update by linear
-    algebra, so nothing that the theory proves is used. Where an update has |m - n| ≤ 3 the
-    variance of the risk is infinite: the standard error then understates the error.
+    algebra, so nothing that the theory proves is used. Features are drawn, and well-conditioned
+    updates made, in single precision: a risk then has a relative rounding error of about 1e-6,
+    far below a standard error. Where an update has |m - n| ≤ 3 the variance of the risk is
+    infinite: the standard error then understates the error.
 
     Parameters
     ----------
@@ -130,7 +135,7 @@ def simulate_risks(
     # Memory is used again: fresh pages cost as much as the draws.
     under_way = 1 if threads == 1 else threads + 1
     numbers = counts[0] * int(tasks.samples.max()) * len(tasks.start)
-    memories = torch.empty(under_way, numbers, dtype=torch.float64, device=place)
+    memories = torch.empty(under_way, numbers, device=place)
 
     def run(index: int, count: int) -> Tensor:
         memory = memories[index % under_way]
@@ -173,7 +178,7 @@ def _chunks(
     waiting: deque[Future[Tensor]] = deque()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as pool:
+        with _BLAS.limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
             for index, count in enumerate(counts):
                 waiting.append(pool.submit(run, index, count))
                 if len(waiting) > threads:
@@ -210,7 +215,7 @@ def _unflatten(means: Tensor, errors: Tensor, tasks: LinearTasks, trials: int) -
 def _trials_per_chunk(tasks: LinearTasks, device: torch.device) -> int:
     tasks_count, parameters = tasks.truths.shape
     numbers = parameters * (2 * int(tasks.samples.max()) + 2 * tasks_count)
-    count: int = max(1, _CHUNK_BYTES[device.type] // (8 * numbers))
+    count: int = max(1, _CHUNK_BYTES[device.type] // (4 * numbers))
     return count
 
 
@@ -234,19 +239,21 @@ def _run(
         if not update.trainable:
             history.append(history[-1])
             continue
-        shape = (trials, int(tasks.samples[k]), theta.shape[1])
-        features = memory[: math.prod(shape)].view(shape)
+        # A sample a column in memory, where Gram matrices and blocks are faster.
+        shape = (trials, theta.shape[1], int(tasks.samples[k]))
+        features = memory[: math.prod(shape)].view(shape).mT
         source.draw(k, features, draws)
-        noise = theta.new_empty(shape[:2])
-        fill_normal(noise, draws)
-        # Products with rows, here and below, are several times faster than with columns.
-        residual = ((truths[k] - theta)[:, None] @ features.mT)[:, 0] + tasks.noise[k] * noise
+        noise = torch.empty(features.shape[:2], device=device).normal_(generator=draws)
+        if change:
+            features = features.double()
+        gap = (truths[k] - theta).to(features.dtype)
+        residual = product(gap[:, None], features.mT)[:, 0] + tasks.noise[k] * noise
         lengths = [sizes[b] for b in update.trainable]
         if update.trainable == tuple(range(len(sizes))):
             trained = features
         else:
-            columns = features.split(sizes, dim=2)
-            trained = torch.cat([columns[b] for b in update.trainable], 2)
+            columns = features.mT.split(sizes, dim=1)
+            trained = torch.cat([columns[b] for b in update.trainable], 1).mT
         if change is None:
             found = smallest_change(trained, residual)
         else:

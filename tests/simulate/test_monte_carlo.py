@@ -63,6 +63,23 @@ def test_simulation_equals_a_plain_loop_in_mean() -> None:
     )
 
 
+def test_precision_of_the_solver_changes_no_risk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same draws, every change by a least-squares solver in double precision."""
+
+    def exact(features: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        pairs = zip(features.double().numpy(), residual.double().numpy(), strict=True)
+        return torch.tensor(np.array([np.linalg.lstsq(x, r)[0] for x, r in pairs]))
+
+    tasks = LinearTasks(TASKS.sizes, TASKS.truths, [10, 13], TASKS.noise, TASKS.start)  # |m-n| = 2
+    found = simulate_risks(tasks, PLAN, trials=500)
+    monkeypatch.setattr(monte_carlo, "smallest_change", exact)
+    expected = simulate_risks(tasks, PLAN, trials=500)
+    np.testing.assert_allclose(found.risks.mean, expected.risks.mean, rtol=1e-5)
+    np.testing.assert_allclose(
+        found.risks.standard_error, expected.risks.standard_error, rtol=1e-5, atol=1e-14
+    )
+
+
 def test_seed_decides_every_number() -> None:
     first = simulate_risks(TASKS, PLAN, trials=500, seed=1)
     again = simulate_risks(TASKS, PLAN, trials=500, seed=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,8 +15,8 @@ from clcore.errors import InputError
 from clcore.theory import LinearTasks
 from clcore.theory.validation import FloatArray, finite, freeze, strengths_by_block
 
-# Condition of a Gram matrix, told from its Cholesky factor, from which it is not trusted.
-_WORST = {torch.float32: 10.0, torch.float64: 1e12}
+# Ratio of pivots below which features count as linearly dependent.
+_DEPENDENT = 1e-6
 
 
 class Change(Protocol):
@@ -125,16 +126,12 @@ def smallest_change(features: Tensor, residual: Tensor) -> Tensor:
     Where it cannot be fitted (m < n), the least-squares change. Gradient descent on the
     squared error from zero converges to the same.
 
-    From features in single precision too: trials whose Gram matrix is ill conditioned are then
-    solved in double precision. The others' change agrees with that of double precision to about
-    1e-6 of its length, and to 1e-4 at worst.
-
     Parameters
     ----------
     features : (R, n, m) tensor
-        Full-rank features of R trials, a sample a row, in single or double precision.
+        Full-rank features of R trials, a sample a row.
     residual : (R, n) tensor
-        What the changed parameters are to explain, in the same precision.
+        What the changed parameters are to explain.
 
     Returns
     -------
@@ -145,31 +142,41 @@ def smallest_change(features: Tensor, residual: Tensor) -> Tensor:
     InputError
         If the features of a trial have less than full rank.
     """
-    change, solved = _normal_equations(features, residual[:, None])
-    if not solved.all():
-        hard = ~solved
-        exact, solved = _normal_equations(features[hard].double(), residual[hard, None].double())
-        if not solved.all():
-            raise InputError(
-                "the features of a trial are linearly dependent, so that not all residuals can "
-                "be fitted: use more parameters or samples, or a Proximal change"
-            )
-        change[hard] = exact.to(change.dtype)
-    return change
+    solve, factor, failed = normal_equations(features)
+    least, most = factor.diagonal(dim1=1, dim2=2).aminmax(dim=1)
+    if failed.any() or (least < _DEPENDENT * most).any():
+        raise InputError(
+            "the features of a trial are linearly dependent, so that not all residuals can be "
+            "fitted: use more parameters or samples, or a Proximal change"
+        )
+    return solve(residual)
 
 
-def _normal_equations(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (R, m) change for (R, 1, n) targets, and for which of the R trials it holds."""
-    # Of the smaller side: about ten times faster than a batched lstsq.
+def normal_equations(features: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+    """Factor the Gram matrices of (R, n, m) features, those of the smaller side.
+
+    About ten times faster than a batched lstsq, and as accurate where n and m are well apart.
+
+    Returns
+    -------
+    solve : callable
+        From (R, n) residuals to the (R, m) smallest changes that fit them.
+    factor : (R, min(n, m), min(n, m)) tensor
+        Their upper Cholesky factors.
+    failed : (R,) tensor
+        Not zero where a matrix has none.
+    """
     over = features.shape[2] > features.shape[1]
     gram = product(features, features.mT) if over else product(features.mT, features)
-    factor = torch.linalg.cholesky_ex(gram, upper=True).L
-    # Rows, here and below: several times faster than columns.
-    right = target if over else product(target, features)
-    found = torch.cholesky_solve(right.mT, factor, upper=True).mT
-    diagonal = factor.diagonal(dim1=1, dim2=2)
-    condition = (diagonal.amax(dim=1) / diagonal.amin(dim=1)) ** 2  # at least this
-    return (product(found, features) if over else found)[:, 0], condition < _WORST[features.dtype]
+    factor, failed = torch.linalg.cholesky_ex(gram, upper=True)
+
+    def solve(residual: Tensor) -> Tensor:
+        # Rows are several times faster than columns.
+        target = residual[:, None] if over else product(residual[:, None], features)
+        found = torch.cholesky_solve(target.mT, factor, upper=True).mT
+        return (product(found, features) if over else found)[:, 0]
+
+    return solve, factor, failed
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

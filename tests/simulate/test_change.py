@@ -21,30 +21,6 @@ def _data(n: int, m: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(rng.normal(size=(5, n, m))), torch.tensor(rng.normal(size=(5, n)))
 
 
-@pytest.mark.parametrize(
-    ("n", "m", "typical"),
-    [
-        (50, 200, 1e-6),
-        (200, 50, 1e-6),
-        (20, 30, 2e-6),
-        (12, 14, 1e-5),
-        (14, 12, 1e-5),
-        (1, 3, 1e-6),
-    ],
-)
-def test_single_precision_gives_the_change_of_double(n: int, m: int, typical: float) -> None:
-    rng = np.random.default_rng(n)
-    features = rng.normal(size=(300, n, m)).astype(np.float32)
-    residual = rng.normal(size=(300, n)).astype(np.float32)
-    found = smallest_change(torch.tensor(features), torch.tensor(residual)).numpy()
-    errors = []
-    for one, x, r in zip(found, features.astype(float), residual.astype(float), strict=True):
-        expected = np.linalg.lstsq(x, r)[0]
-        errors.append(np.linalg.norm(one - expected) / np.linalg.norm(expected))
-    assert np.median(errors) < typical
-    assert max(errors) < 1e-4
-
-
 @BOTH
 def test_proximal_change_solves_its_normal_equations(n: int, m: int) -> None:
     features, residual = _data(n, m)
@@ -115,9 +91,10 @@ def test_dependent_features_are_refused() -> None:
     rng = np.random.default_rng(0)
     for n, m in ((4, 9), (9, 4)):
         dependent = torch.tensor(rng.normal(size=(2, n, 3)) @ rng.normal(size=(3, m)))
-        for features in (torch.zeros(2, n, m), dependent, dependent.float()):
+        rounded = dependent.float().double()  # as a simulation draws them
+        for features in (torch.zeros(2, n, m, dtype=torch.float64), dependent, rounded):
             with pytest.raises(InputError, match="linearly dependent"):
-                smallest_change(features, torch.ones(2, n, dtype=features.dtype))
+                smallest_change(features, torch.ones(2, n, dtype=torch.float64))
 
 
 def test_a_sequence_of_descents_is_the_sequence_of_exact_updates() -> None:

@@ -29,7 +29,7 @@ def test_moments_of_independent_entries(kind: Kind, fourth: float) -> None:
     rows = _drawn(IndependentFeatures(kind), 0, 4)
     np.testing.assert_allclose(rows.mean(0), 0, atol=0.03)
     np.testing.assert_allclose(rows.T @ rows / len(rows), np.eye(4), atol=0.04)
-    np.testing.assert_allclose((rows**4).mean(0), fourth, rtol=0.06)
+    np.testing.assert_allclose((rows**4).mean(), fourth, rtol=0.05)  # 4 standard errors
 
 
 def test_normal_entries_are_normal_and_independent() -> None:

@@ -63,20 +63,49 @@ def test_simulation_equals_a_plain_loop_in_mean() -> None:
     )
 
 
+@pytest.mark.parametrize(("n", "m"), [(50, 200), (200, 50), (20, 30), (12, 14), (14, 12), (1, 3)])
+def test_refined_single_precision_is_as_good_as_double(n: int, m: int) -> None:
+    """Against least squares in double precision of the same draws: labels rounded to 1e-7."""
+    rng = np.random.default_rng(n)
+    features, noise = (rng.normal(size=(300, n, *k)).astype(np.float32) for k in ((m,), ()))
+    gap = rng.normal(size=(300, m))
+    for scale in (np.float32(1.0), np.float32(0.0)):
+        found = monte_carlo._fit(
+            torch.tensor(features), torch.tensor(gap), torch.tensor(scale * noise), (0,), [m]
+        )
+        for one, x, d, e in zip(found.numpy(), features.astype(float), gap, noise, strict=True):
+            residual = x @ d + scale * e
+            expected = np.linalg.lstsq(x, residual)[0]
+            singular = np.linalg.svd(x, compute_uv=False)
+            label = singular[0] * np.linalg.norm(d) + scale * np.linalg.norm(e)
+            exact = m < n and not scale  # the gap is closed, so no rounding is left
+            bound = 1e-9 * np.linalg.norm(d) if exact else 1e-6 * label / singular[-1]
+            assert np.linalg.norm(one - expected) <= bound
+
+
 def test_precision_of_the_solver_changes_no_risk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same draws, every change by a least-squares solver in double precision."""
 
-    def exact(features: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        pairs = zip(features.double().numpy(), residual.double().numpy(), strict=True)
+    def exact(
+        features: torch.Tensor,
+        gap: torch.Tensor,
+        noise: torch.Tensor,
+        trainable: tuple[int, ...],
+        sizes: list[int],
+    ) -> torch.Tensor:
+        wide = features.double()
+        residual = (wide @ gap[..., None])[..., 0] + noise
+        trained = torch.cat([wide.split(sizes, dim=2)[b] for b in trainable], dim=2)
+        pairs = zip(trained.numpy(), residual.numpy(), strict=True)
         return torch.tensor(np.array([np.linalg.lstsq(x, r)[0] for x, r in pairs]))
 
     tasks = LinearTasks(TASKS.sizes, TASKS.truths, [10, 13], TASKS.noise, TASKS.start)  # |m-n| = 2
     found = simulate_risks(tasks, PLAN, trials=500)
-    monkeypatch.setattr(monte_carlo, "smallest_change", exact)
+    monkeypatch.setattr(monte_carlo, "_fit", exact)
     expected = simulate_risks(tasks, PLAN, trials=500)
-    np.testing.assert_allclose(found.risks.mean, expected.risks.mean, rtol=1e-5)
+    np.testing.assert_allclose(found.risks.mean, expected.risks.mean, rtol=1e-6)
     np.testing.assert_allclose(
-        found.risks.standard_error, expected.risks.standard_error, rtol=1e-5, atol=1e-14
+        found.risks.standard_error, expected.risks.standard_error, rtol=1e-6, atol=1e-14
     )
 
 

@@ -173,7 +173,8 @@ def normal_equations(features: Tensor) -> tuple[Callable[[Tensor], Tensor], Tens
     def solve(residual: Tensor) -> Tensor:
         # Rows are several times faster than columns.
         target = residual[:, None] if over else product(residual[:, None], features)
-        found = torch.cholesky_solve(target.mT, factor, upper=True).mT
+        half = torch.linalg.solve_triangular(factor, target, upper=True, left=False)
+        found = torch.linalg.solve_triangular(factor.mT, half, upper=False, left=False)
         return (product(found, features) if over else found)[:, 0]
 
     return solve, factor, failed

@@ -39,12 +39,13 @@ def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
     """Return one run for each setting of a grid: that with the best held-out Avg.Acc.
 
     Every setting has the same rates to choose from, and a strategy with options to search more
-    than that. A choice at which a replica diverged is not taken.
+    than that. A choice at which a replica diverged is not taken; if one did at every choice, that
+    with the lowest rate is, and its own run says what becomes of it.
 
     Raises
     ------
     InputError
-        If a searched run has no record yet, or a setting diverged at every choice.
+        If a searched run has no record yet.
     """
     if not grid.searched:
         return [spec for setting in grid.reported for spec in setting]
@@ -71,7 +72,7 @@ def settings(grid: Grid, folder: str | Path | None = None) -> list[Setting]:
     Raises
     ------
     InputError
-        If a record cannot be read, or a setting diverged at every choice.
+        If a record cannot be read.
     """
     if not grid.searched:
         return [_setting(spec, folder) for setting in grid.reported for spec in setting]
@@ -92,9 +93,7 @@ def _setting(spec: Spec, folder: str | Path | None) -> Setting:
 def _best(reported: Sequence[Spec], searched: Sequence[Spec], folder: str | Path | None) -> Spec:
     scores = [float(average_accuracy(_record(s, folder).accuracy).mean()) for s in searched]
     if np.isnan(scores).all():
-        raise InputError(
-            f"{searched[0].identity()} and its other choices all diverged: add lower rates"
-        )
+        return min(reported, key=lambda spec: float(np.min(spec.budget.learning_rate)))
     return reported[int(np.nanargmax(scores))]
 
 

@@ -170,8 +170,7 @@ def test_the_rate_is_chosen_on_held_out_images(tmp_path):
     (found,) = records(grid, tmp_path)
     assert found.name == expected.name
     diverging = parse_grid(GRID | {"budget": budget, "search": search | {"learning_rate": [1e30]}})
-    with pytest.raises(InputError, match="all diverged"):
-        chosen(diverging, tmp_path)
+    assert chosen(diverging, tmp_path) == [diverging.reported[0][0]]
 
 
 def test_options_are_chosen_on_held_out_images(tmp_path):

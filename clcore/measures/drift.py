@@ -19,7 +19,7 @@ def drift(before: Parameters, after: Parameters, blocks: tuple[str, ...]) -> Ten
     squares = []
     for block in blocks:
         names = trained_names(after, (block,))
-        moved = [after[n].double().sub_(before[n]).flatten(1) for n in names]
+        moved = [after[n].to(torch.float64, copy=True).sub_(before[n]).flatten(1) for n in names]
         squares.append(torch.cat(moved, 1).square_().sum(1))
     return torch.stack(squares, 1).sqrt().cpu()
 

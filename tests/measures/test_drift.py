@@ -64,3 +64,11 @@ def test_relative_drift_by_hand() -> None:
     found = relative_drift(before, after, ("a", "b"))
     assert found.dtype == torch.float64
     assert found.tolist() == [[2.0, float("inf")], [0.0, 0.0]]
+
+
+def test_what_is_measured_stays_as_it_was() -> None:
+    for kind in (torch.float32, torch.float64):
+        before, after = ({"a.weight": torch.full((2, 3), v, dtype=kind)} for v in (1.0, 3.0))
+        assert drift(before, after, ("a",)).tolist() == [[12**0.5]] * 2
+        assert (before["a.weight"] == 1).all()
+        assert (after["a.weight"] == 3).all()

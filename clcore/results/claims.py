@@ -235,7 +235,11 @@ def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
         variants = _side(claim, streams, [claim.check["strategy"]], records)
         rivals = _side(claim, streams, claim.check["against"], records)
         for variant in variants:
-            unknown = [_unknown(s, records) for side in (variant, *rivals) for s in side]
+            unknown = [
+                _unknown(s, records.ledger.streams[stream]["grid"])
+                for side in (variant, *rivals)
+                for stream, s in zip(streams, side, strict=True)
+            ]
             if any(unknown):
                 reasons = list(dict.fromkeys(filter(None, unknown)))
                 missing.append(f"{where}: {_label(variant)}: {'; '.join(reasons)}")
@@ -263,15 +267,11 @@ def _side(
     return list(zip(*found, strict=True))
 
 
-def _unknown(setting: Setting, records: _Records) -> str:
-    """Return why a setting has no numbers; empty if it has."""
+def _unknown(setting: Setting, grid: str) -> str:
+    """Return why a setting of a grid has no numbers; empty if it has."""
     if setting.record is None:
-        grids = [g for g, known in records.of_grid.items() if setting in known]
-        return _unrecorded(grids[0])
-    if setting.record.divergences:
-        diverged = len({d.replica for d in setting.record.divergences})
-        return f"{_label([setting])}: {diverged} of {len(setting.spec.seeds)} seeds diverged"
-    return ""
+        return _unrecorded(grid)
+    return f"{_label([setting])}: {setting.missing}" if setting.missing else ""
 
 
 def _unrecorded(grid: str) -> str:

@@ -179,9 +179,6 @@ def beside(
 
 
 def _ours(setting: Setting, measure: str, missing: str) -> tuple[Interval | None, str]:
-    record = setting.record
-    if record is None:
-        return None, missing
-    if setting.missing:
-        return None, setting.missing
-    return mean_interval(100 * MEASURES[measure](record.accuracy)), ""
+    if setting.record is None or setting.missing:
+        return None, setting.missing if setting.record else missing
+    return mean_interval(100 * MEASURES[measure](setting.record.accuracy)), ""

@@ -168,8 +168,8 @@ def read_grid(path: str | Path) -> Grid:
     its entries are alternatives; the grid is the product of all alternatives. A table
     ``[search]`` with ``learning_rate`` (a list), ``seeds`` and ``holdout`` has the rate of
     each setting chosen on held-out training images, after ``tasks`` of the stream's tasks, all if
-    not given; a table ``[search.NAME]`` in it lists values
-    for options of the strategy of that name, where it leaves them open.
+    not given; a table ``[search.NAME]`` in it lists values for options of the strategy of that
+    name, where it leaves them open.
 
     Raises
     ------

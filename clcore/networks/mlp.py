@@ -107,7 +107,7 @@ class MLP:
                     scaled = slope * factors[:, i]
                     _accumulate(out[f"{blocks[i]}.weight"], beta, inputs[i].mT, scaled)
                     bias = out[f"{blocks[i]}.bias"]
-                    bias.mul_(beta).add_(scaled.sum(1, keepdim=True))
+                    (bias.mul_(beta) if beta else bias.zero_()).add_(scaled.sum(1, keepdim=True))
                 slope = below
 
         return logits.to(images.dtype), backward

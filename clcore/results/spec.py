@@ -21,9 +21,6 @@ from clcore.training import Budget
 from clcore.training.train import check_budget
 
 Table = dict[str, Any]
-# With torch 2.13 on a CPU, the backward pass of a 1 × 1 convolution with stride 2, fewer channels
-# than this and its channels last crashed on images of 48 and 64 pixels, never on those of 32.
-NARROW = 16
 
 STREAMS: dict[str, Callable[..., Stream]] = {
     "permuted": permuted,
@@ -42,12 +39,6 @@ def _mlp(
 
 
 def _resnet18(dataset: Dataset, stream: Stream, width: int = 64, bf16: bool = False) -> Network:
-    if width < NARROW and max(dataset.shape[1:]) > 32:
-        raise InputError(
-            f"resnet18 of width {width} on images of {' × '.join(map(str, dataset.shape[1:]))} "
-            f"pixels: give a width of at least {NARROW}; below, torch's own convolutions write "
-            "beyond their memory"
-        )
     return ResNet18(dataset.shape[0], stream.outputs, width, bf16=bf16)
 
 

@@ -11,8 +11,6 @@ from clcore.streams.datasets import Dataset
 from clcore.streams.stream import Stream, Task
 
 PADDING = 4  # pixels by which an augmented image may shift, as usual for 32 × 32 images
-
-
 NOISES = 4096  # patterns that noisy images share
 
 

@@ -200,6 +200,7 @@ class Run:
         compete = self.competing_for(task)
         counts = torch.tensor(of.counts, device=of.rows.device)
         right = torch.zeros(self.replicas, dtype=torch.float64, device=of.rows.device)
+        # Activations of many replicas would take more memory than all of training does.
         size = EVALUATION_BATCH * 16 // max(self.replicas, 16)
         for part in torch.arange(max(of.counts), device=counts.device).split(size):
             logits, _ = self.network.forward(parameters, self._judged.show(of.rows[:, part], task))

@@ -41,3 +41,20 @@ def test_more_modules_than_the_network_has(modules: int) -> None:
         InputError, match=rf"{modules} trained modules asked of mlp-4-5-6-7-3, which has 4 "
     ):
         last_blocks(NETWORKS[0], modules)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_gradients_replace_whatever_stands_in_their_place(network: Network) -> None:
+    parameters = network.initialize([0], torch.device("cpu"))
+    shape = (network.inputs,) if network.flat else (network.inputs, 8, 8)
+    everything = torch.ones(1, len(network.blocks), dtype=torch.bool)
+    images = torch.rand(1, 6, *shape)
+    found = []
+    for there in (0.0, torch.nan):
+        names = trained_names(parameters, network.blocks)
+        out = {n: torch.full_like(parameters[n], there) for n in names}
+        _, backward = network.forward(parameters, images, everything)
+        backward(torch.ones(1, 6, network.outputs), out)
+        found.append(out)
+    assert all(torch.equal(found[0][n], found[1][n]) for n in names)
+    assert all(g.any() for g in found[0].values())

@@ -37,11 +37,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def small(name: str, width: int = 16) -> results.Grid:
-    """Return a grid with a small network and budget, the paper's strategies and two tasks."""
+def small(name: str) -> results.Grid:
+    """Return a grid with a small network and budget, the paper's strategies and two tasks.
+
+    So narrow a network made torch crash on images of this size, where its shortcuts stepped.
+    """
     content = tomllib.loads((GRIDS / f"{name}.toml").read_text())
     assert content["network"]["width"] == 64
-    content["network"]["width"] = width
+    content["network"]["width"] = 4
     content["budget"] |= {"epochs": 1, "learning_rate": 0.1}
     wanted = ("initialized", "frozen", "hybrid")
     content["strategy"] = [s for s in content["strategy"] if s["name"] in wanted]
@@ -71,9 +74,3 @@ def test_without_the_data_it_says_how_to_get_them(name: str, tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"CUB_200_2011\.tgz"):
         results.recorded(spec, folder=tmp_path, data=tmp_path)
     assert not list(tmp_path.glob("*.json"))
-
-
-def test_a_network_that_torch_would_crash_on_is_refused(data: Path, tmp_path: Path) -> None:
-    (spec,) = small("cub200", width=15).reported[0]
-    with pytest.raises(InputError, match=r"width 15 on images of 64 × 64 .* at least 16"):
-        results.recorded(spec, folder=tmp_path, data=data)

@@ -21,3 +21,86 @@ window.addEventListener("load", async () => {
   // What is folded has no width until it opens; `toggle` does not bubble, so catch it going down.
   document.addEventListener("toggle", markScrollable, true);
 });
+
+// A link to a theorem, an equation, a figure, a word of the glossary or a source shows what is
+// there while the pointer rests on it or the keyboard is at it. Escape closes it; the pointer may
+// move into it. Pages are fetched from this site alone, and only when they are asked for.
+const PREVIEWED = "figure, .proof, .math, .citation, .glossary > dt";
+const pages = new Map();
+
+function pageAt(address) {
+  if (address === location.href.split("#")[0]) return document;
+  if (!pages.has(address)) {
+    const parse = (text) => new DOMParser().parseFromString(text, "text/html");
+    pages.set(address, fetch(address).then((reply) => reply.text()).then(parse));
+  }
+  return pages.get(address);
+}
+
+async function preview(link) {
+  const [address, fragment] = link.href.split("#");
+  const target = (await pageAt(address)).getElementById(decodeURIComponent(fragment));
+  if (!target?.matches(PREVIEWED)) return [];
+  const parts = [target];
+  while (parts.at(-1).matches("dt")) parts.push(parts.at(-1).nextElementSibling);
+  return parts.map((part) => {
+    const copy = document.importNode(part, true);
+    copy.querySelectorAll(".headerlink").forEach((one) => one.remove());
+    for (const one of [copy, ...copy.querySelectorAll("*")]) {
+      one.removeAttribute("id");
+      one.removeAttribute("tabindex");
+      for (const name of ["href", "src"]) {
+        const value = one.getAttribute(name);
+        if (value) one.setAttribute(name, new URL(value, address));
+      }
+    }
+    return copy;
+  });
+}
+
+function place(box, link) {
+  const [at, free] = [link.getClientRects()[0], document.documentElement.clientWidth];
+  const below = at.bottom + box.offsetHeight < window.innerHeight;
+  box.style.top = `${below ? at.bottom : Math.max(0, at.top - box.offsetHeight)}px`;
+  box.style.left = `${Math.max(0, Math.min(at.left, free - box.offsetWidth))}px`;
+}
+
+function enablePreviews() {
+  const article = document.querySelector("article");
+  const box = Object.assign(document.createElement("div"), { className: "preview", tabIndex: 0 });
+  if (!article || !("popover" in box)) return;
+  box.popover = "auto";
+  box.setAttribute("role", "note");
+  box.setAttribute("aria-label", "Preview");
+  article.append(box);
+  let timer, wanted;
+  const soon = (action) => {
+    clearTimeout(timer);
+    timer = setTimeout(action, 300);
+  };
+  const hide = () => {
+    wanted = undefined;
+    box.hidePopover();
+  };
+  const show = async (link) => {
+    wanted = link;
+    const parts = await preview(link).catch(() => []);
+    if (wanted !== link || !parts.length) return;
+    window.MathJax?.typesetClear?.([box]);
+    box.replaceChildren(...parts);
+    if (!box.matches(":popover-open")) box.showPopover();
+    await window.MathJax?.typesetPromise?.([box]);
+    if (wanted === link) place(box, link);
+  };
+  for (const link of article.querySelectorAll("a.internal[href*='#']")) {
+    link.removeAttribute("title"); // would lie on top
+    link.addEventListener("pointerenter", (one) => one.pointerType === "mouse" && soon(() => show(link)));
+    link.addEventListener("focus", () => link.matches(":focus-visible") && soon(() => show(link)));
+    for (const left of ["pointerleave", "blur"]) link.addEventListener(left, () => soon(hide));
+  }
+  for (const kept of ["pointerenter", "focusin"]) box.addEventListener(kept, () => clearTimeout(timer));
+  for (const left of ["pointerleave", "focusout"]) box.addEventListener(left, () => soon(hide));
+  window.addEventListener("scroll", () => wanted && place(box, wanted), { passive: true });
+}
+
+document.addEventListener("DOMContentLoaded", enablePreviews);

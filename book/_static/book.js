@@ -69,7 +69,7 @@ function enablePreviews() {
   const article = document.querySelector("article");
   const box = Object.assign(document.createElement("div"), { className: "preview", tabIndex: 0 });
   if (!article || !("popover" in box)) return;
-  box.popover = "auto";
+  box.popover = "manual";
   box.setAttribute("role", "note");
   box.setAttribute("aria-label", "Preview");
   article.append(box);
@@ -79,6 +79,7 @@ function enablePreviews() {
     timer = setTimeout(action, 300);
   };
   const hide = () => {
+    clearTimeout(timer);
     wanted = undefined;
     box.hidePopover();
   };
@@ -100,6 +101,7 @@ function enablePreviews() {
   }
   for (const kept of ["pointerenter", "focusin"]) box.addEventListener(kept, () => clearTimeout(timer));
   for (const left of ["pointerleave", "focusout"]) box.addEventListener(left, () => soon(hide));
+  document.addEventListener("keydown", (one) => one.key === "Escape" && hide());
   window.addEventListener("scroll", () => wanted && place(box, wanted), { passive: true });
 }
 

@@ -40,22 +40,21 @@ function pageAt(address) {
 async function preview(link) {
   const [address, fragment] = link.href.split("#");
   const target = (await pageAt(address)).getElementById(decodeURIComponent(fragment));
-  if (!target?.matches(PREVIEWED)) return [];
+  if (!target?.matches(PREVIEWED)) return;
   const parts = [target];
   while (parts.at(-1).matches("dt")) parts.push(parts.at(-1).nextElementSibling);
-  return parts.map((part) => {
-    const copy = document.importNode(part, true);
-    copy.querySelectorAll(".headerlink").forEach((one) => one.remove());
-    for (const one of [copy, ...copy.querySelectorAll("*")]) {
-      one.removeAttribute("id");
-      one.removeAttribute("tabindex");
-      for (const name of ["href", "src"]) {
-        const value = one.getAttribute(name);
-        if (value) one.setAttribute(name, new URL(value, address));
-      }
+  const copy = document.createElement(parts.length > 1 ? "dl" : "div");
+  copy.append(...parts.map((part) => document.importNode(part, true)));
+  copy.firstElementChild.removeAttribute("role"); // an item of a list that is not here
+  copy.querySelectorAll(".headerlink").forEach((one) => one.remove());
+  for (const one of copy.querySelectorAll("*")) {
+    for (const name of ["id", "tabindex"]) one.removeAttribute(name);
+    for (const name of ["href", "src"]) {
+      const value = one.getAttribute(name);
+      if (value) one.setAttribute(name, new URL(value, address));
     }
-    return copy;
-  });
+  }
+  return copy;
 }
 
 function place(box, link) {
@@ -85,10 +84,10 @@ function enablePreviews() {
   };
   const show = async (link) => {
     wanted = link;
-    const parts = await preview(link).catch(() => []);
-    if (wanted !== link || !parts.length) return;
+    const copy = await preview(link).catch(() => undefined);
+    if (wanted !== link || !copy) return;
     window.MathJax?.typesetClear?.([box]);
-    box.replaceChildren(...parts);
+    box.replaceChildren(copy);
     if (!box.matches(":popover-open")) box.showPopover();
     await window.MathJax?.typesetPromise?.([box]);
     if (wanted === link) place(box, link);

@@ -7,7 +7,7 @@ import pytest
 
 from tests.book.made import PARAMETERS, cell, write_notebook
 from tools.layout import Layout
-from tools.notebooks import execute
+from tools.notebooks import execute, read_source, replace, serialize
 from tools.site import SiteError, build
 
 ROOT = Path(__file__).parents[2]
@@ -55,3 +55,17 @@ def test_a_page_shows_the_executed_notebook(layout):
     html = (layout.html / "index.html").read_text()
     assert "<span></span>42\n" in html
     assert "Show code" not in html
+
+
+def test_reading_time_counts_what_is_read(layout):
+    prose, equation = "word " * 440, "$$\nx\n$$\n\n"  # 2 minutes; a sixth of one
+    folded = f":::{{dropdown}} Proof\n{'word ' * 2200}\n:::\n\n"
+    (layout.book / "index.md").write_text("# Title\n")
+    page = write_notebook(
+        layout, "page", prose, "\n\n", 6 * equation, folded, cell("x = 1\n" * 900)
+    )
+    replace(layout.executed / "page.ipynb", serialize(read_source(page)))
+    toc = "format: jb-book\nroot: index\nchapters:\n- file: page\n"
+    (layout.root / "_toc.yml").write_text(toc)
+    build(layout, layout.executed, layout.html)
+    assert "3 min to read" in (layout.html / "page.html").read_text()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -67,6 +68,8 @@ class FillFigureList(SphinxPostTransform):
                     "", "", nodes.Text(f"Figure {number}"), refuri=address, internal=True
                 )
                 text = nodes.paragraph("", "", link, nodes.Text(": "), *first_sentence(caption))
+                for reference in text.findall(addnodes.pending_xref):
+                    reference["refdoc"] = self.env.docname
                 items[name] = nodes.list_item("", text)
         if not items:
             return None

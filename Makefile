@@ -52,7 +52,7 @@ test: environment-test
 	@$(run) -m mypy
 	@$(run) -m tools.browser
 	@mkdir -p _build/ipython
-	@$(test_variables) $(run) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env \
+	@$(test_variables) $(run) -m pytest -n 2 --dist loadfile --durations 10 --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/book/sanitize.cfg tests notebooks
 
 format: environment-test

@@ -364,3 +364,27 @@ def test_the_browser_checks_find_what_is_wrong(tmp_path, browser):
     assert bad.seen["raw"]
     assert bad.seen["overflow"] > 0
     assert any(text.startswith("image-alt") for text in bad.findings)
+
+
+def test_every_figure_says_how_it_was_made(html):
+    notebooks = {page.stem for page in LAYOUT.sources()}
+    for path in page_files(html):
+        text = path.read_text(encoding="utf-8")
+        links = text.count('href="#how-this-page-was-made"')
+        assert links == (text.count("<figcaption>") if path.stem in notebooks else 0), path.name
+        assert text.count('id="how-this-page-was-made"') == (path.stem in notebooks), path.name
+
+
+@pytest.mark.parametrize(
+    ("page", "read"),
+    [
+        ("split-cifar", {"cifar10", "cifar100"}),
+        ("one-update", set()),
+        ("scorecard", {path.stem for path in LAYOUT.root.glob("results/*.toml")}),
+    ],
+)
+def test_a_page_names_the_grids_that_it_reads(html, page, read):
+    text = (html / f"{page}.html").read_text(encoding="utf-8")
+    said = text.partition('id="how-this-page-was-made"')[2].partition("</ul>")[0]
+    assert set(re.findall(r'records\.html#grid-([\w-]+)"', said)) == read
+    assert ("reads no records" in said) == (not read)

@@ -11,6 +11,7 @@ from tools.layout import Layout
 from tools.refresh import refresh
 
 ROOT = Path(__file__).resolve().parent.parent
+LARGEST_SEED = 999_999_999  # of nine digits: chapters add to it
 PROFILES = ("full", "quick")
 DEFAULTS: dict[str, str | int] = {"profile": "quick", "device": "cpu", "seed": 0}
 
@@ -29,8 +30,8 @@ def check_parameters(profile: str, device: str, seed: str) -> dict[str, str | in
         from clcore.device import resolve_device  # imports torch
 
         resolve_device(device)
-    if not (seed.isascii() and seed.isdigit()):
-        raise InputError(f"seed {seed!r}: expected a whole number, 0 or larger")
+    if not (seed.isascii() and seed.isdigit() and len(seed) <= len(str(LARGEST_SEED))):
+        raise InputError(f"seed {seed!r}: expected a whole number from 0 to {LARGEST_SEED}")
     given: dict[str, str | int] = {"profile": profile, "device": device, "seed": int(seed)}
     return {name: value for name, value in given.items() if value != DEFAULTS[name]}
 

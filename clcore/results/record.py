@@ -203,6 +203,8 @@ def read(path: str | Path) -> Record:
         accuracy, drift = (np.array(content[k], dtype=np.float64) for k in ("accuracy", "drift"))
         if not isinstance(content["provenance"], dict):
             raise TypeError("provenance is no table")
+        if not isinstance(content["divergences"], list):
+            raise TypeError("divergences are no list")
         replicas = len(content["spec"]["seeds"])
         if accuracy.ndim != 3 or accuracy.shape != (replicas, *accuracy.shape[1:2] * 2):
             raise ValueError(f"accuracy of shape {accuracy.shape} for {replicas} seeds")

@@ -374,7 +374,7 @@ def cifar(place: Place) -> None:
     folder = place.data / "cifar-10-batches-py"
     folder.mkdir()
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
-        (folder / name).write_bytes(b"cos\nabort\n.")  # a pickle that must not be opened
+        (folder / name).write_bytes(b"cos\nabort\n(tR.")  # a pickle that must not be opened
 
 
 def cub(place: Place) -> Path:

@@ -1,6 +1,7 @@
 """Command line of the book: `python -m tools.book {build,record}`."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from clcore.errors import InputError, known
 from tools.layout import Layout
-from tools.refresh import refresh
+from tools.refresh import GOES_ON, recorded_seconds, refresh, seconds_here
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST_SEED = 999_999_999  # of nine digits: chapters add to it
@@ -49,7 +50,7 @@ def build_book(layout: Layout, parameters: dict[str, str | int]) -> None:
 
 def record(layout: Layout) -> None:
     """Execute what is stale and keep the executions in the repository."""
-    refresh(layout, {})
+    executed = refresh(layout, {})
     from tools.notebooks import replace
 
     stems = {source.stem for source in layout.sources()}
@@ -63,6 +64,13 @@ def record(layout: Layout) -> None:
         if changed:
             replace(stored, text)
         print(f"  {stored.name}: {'updated' if changed else 'unchanged'}")
+    kept = recorded_seconds(layout)
+    times = {
+        stem: kept[stem] if stem in kept and stem not in executed else round(here)
+        for stem in sorted(stems)
+        if (here := seconds_here(layout, stem)) is not None
+    }
+    replace(layout.times, json.dumps(times, indent=1) + "\n")
 
 
 def _text(file: Path) -> str:
@@ -92,6 +100,12 @@ def main(arguments: Sequence[str]) -> int:
     except (InputError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"{error}: make room, or make the folder writable. {GOES_ON}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"Stopped. {GOES_ON}", file=sys.stderr)
+        return 130
     return 0
 
 

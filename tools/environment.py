@@ -40,7 +40,7 @@ def install(root: Path, venv: Path, extra: str) -> None:
         If the environment cannot be created or pip fails.
     """
     python = venv / "bin" / "python"
-    if not python.exists():
+    if not (python.exists() and python.with_name("pip").exists()):
         made = subprocess.run(
             [sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, check=False
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from clcore.device import resolve_device
+from clcore.download import KINDS, download
 from clcore.errors import InputError
 from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
 from clcore.results import (
@@ -41,6 +42,7 @@ from clcore.streams import READERS, data_root, load
 GOES_ON = "what was finished is recorded, and the same command goes on from there"
 EXAMPLES = """examples:
   clcore data                                  which data sets are here
+  clcore data --download mnist                 fetch one into the data folder
   clcore run results/mnist.toml                run what is missing of a grid
   clcore run results/mnist.toml --workers 4    the same in 4 processes (default: one a core)
   clcore run results/mnist.toml --device cuda  the same on a GPU
@@ -99,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = "tell which data sets are here, and what to do for the others"
     command = commands.add_parser("data", help=text, description=text)
     command.add_argument("--data", type=Path, help="folder of the data sets")
+    text = "fetch this one, or the rest of it, unless it is here"
+    command.add_argument("--download", metavar="NAME", help=text)
     command.set_defaults(action=_data)
     options = parser.parse_args(arguments)
     try:
@@ -275,12 +279,15 @@ def _effects(effects: Sequence[Effect]) -> str:
 
 def _data(options: argparse.Namespace) -> int:
     root = data_root(options.data)
-    for name in READERS:
+    if options.download:
+        download(options.download, root)
+    for name in [options.download] if options.download else READERS:
         try:
             found = load(name, root)
             state = f"here, {len(found.train_labels)} training images, checksum {found.checksum}"
         except InputError as error:
-            state = f"not usable: {error}"
+            command = f"; or: clcore data --download {name}" if name in KINDS else ""
+            state = f"not usable: {error}{command}"
         print(f"{name:14s} {state}")
     return 0
 

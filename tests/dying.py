@@ -1,4 +1,4 @@
-"""Processes that die at a given step of their own: what `tests/test_bad_inputs.py` starts."""
+"""What the tests start in a process of its own, and kill or let die."""
 
 import os
 import signal
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clcore.__main__ import main
+from clcore.download import download
+from clcore.streams.torchvision_import import torchvision_datasets
 
 STEPS = {
     "write": (os, "fsync"),
@@ -27,3 +29,10 @@ def run_and_die(step: str, arguments: Sequence[str]) -> None:
 
     setattr(owner, name, fatal)
     main(arguments)
+
+
+def fetch_mnist(mirrors: list[str], resources: list[tuple[str, str]], root: Path) -> None:
+    """Fetch MNIST's files of these sums from other places."""
+    kind = torchvision_datasets().MNIST
+    kind.mirrors, kind.resources = mirrors, resources
+    download("mnist", root)

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -404,6 +405,23 @@ def data(name: str, *words: str, broken: Break):
     return row(name, *words, command=(*RUN, "--data", "{data}"), broken=broken)
 
 
+def no_network(*_: object, **__: object) -> None:
+    raise URLError("[Errno -3] Temporary failure in name resolution")
+
+
+def error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def refuse(owner: object, step: str, number: int) -> Break:
+    """Make a step of writing fail with the system's error `number`."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error(number)
+
+    return lambda place: place.patch.setattr(owner, step, fail)
+
+
 ON_HAND = ("mnist is missing, incomplete or corrupt", "download")
 TO_GET = ("cub200 is missing, incomplete or corrupt", "get CUB_200_2011.tgz from https://")
 DATA_FILES = [
@@ -458,6 +476,34 @@ DATA_FILES = [
         broken=broken_cub("train_test_split.txt", "1 1\n2 1\n3 1\n"),
     ),
     row(
+        "download of a misspelt name",
+        "'nmist'",
+        "did you mean 'mnist'",
+        command=(*DATA, "--download", "nmist"),
+    ),
+    row(
+        "download of what is got by hand",
+        "cub200 is not here: get CUB_200_2011.tgz",
+        "unpack it in the data root",
+        command=(*DATA, "--download", "cub200"),
+    ),
+    row(
+        "download without a network",
+        "train-images-idx3-ubyte.gz could not be fetched",
+        "Temporary failure in name resolution",
+        "check the network and give the same command again",
+        command=(*DATA, "--download", "mnist"),
+        broken=lambda place: place.patch.setattr("clcore.download.urlopen", no_network),
+    ),
+    row(
+        "download on a full disk",
+        "No space",
+        "make room",
+        command=(*DATA, "--download", "mnist"),
+        code=4,
+        broken=refuse(Path, "mkdir", errno.ENOSPC),
+    ),
+    row(
         "data that is not here is told",
         "not usable",
         "mnist is missing",
@@ -468,19 +514,6 @@ DATA_FILES = [
 ]
 
 # --------------------------------------------------------- a full disk, a folder for reading
-
-
-def error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
-
-
-def refuse(owner: object, step: str, number: int) -> Break:
-    """Make a step of writing fail with the system's error `number`."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise error(number)
-
-    return lambda place: place.patch.setattr(owner, step, fail)
 
 
 def small_files(place: Place) -> None:

@@ -530,7 +530,7 @@ MACHINE = [
         "No space",
         *PLACE,
         command=RUN,
-        broken=refuse(tempfile, "NamedTemporaryFile", errno.ENOSPC),
+        broken=refuse(tempfile, "TemporaryFile", errno.ENOSPC),
     ),
     row(
         "full at the record",
@@ -578,7 +578,7 @@ MACHINE = [
         "Permission denied",
         *PLACE,
         command=RUN,
-        broken=refuse(tempfile, "NamedTemporaryFile", errno.EACCES),
+        broken=refuse(tempfile, "TemporaryFile", errno.EACCES),
     ),
     row(
         "read-only disk",

@@ -83,7 +83,7 @@ def check_writable(folder: str | Path | None = None) -> None:
     place = results_folder(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".", suffix=".part") as file:
+        with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"0")
     except OSError as error:
         raise InputError(

@@ -5,6 +5,7 @@ ENV ?= .venv
 PROFILE ?= quick
 DEVICE ?= cpu
 SEED ?= 0
+CONSTRAINTS ?=
 
 # ENV=current uses the active environment, conda's for example, instead of .venv.
 ifeq ($(ENV),current)
@@ -31,6 +32,8 @@ help:
 	@echo "make format  format the code, that in the pages' cells too"
 	@echo "make clean   remove _build; .venv stays (remove it by hand to start over)"
 	@echo
+	@echo "CONSTRAINTS=constraints.txt installs the very packages that were tested, by hash"
+	@echo "             (Python 3.11, Linux, x86-64);"
 	@echo "PYTHON=/path/to/python3.12 names the Python to make .venv with;"
 	@echo "ENV=current uses the active environment, as conda users want."
 
@@ -38,7 +41,7 @@ environment-book environment-test: environment-%:
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
 	  echo "Python is missing: no '$(PYTHON)' found. Install Python 3.11 or newer, or name" \
 	    "one: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
-	@"$(PYTHON)" -m tools.set_up $* $(ENV)
+	@"$(PYTHON)" -m tools.set_up $* $(ENV) $(CONSTRAINTS)
 
 book: environment-book
 	@$(run) -m tools.book build $(given)

@@ -83,6 +83,7 @@ def build(layout: Layout, notebooks: Path, html: Path) -> bool:
     if ran.returncode:
         raise SiteError(f"Jupyter Book did not accept the pages:\n{ran.stderr}{ran.stdout}")
     built = work / "_build" / "html"
+    stamp.unlink(missing_ok=True)  # first: it must never stand beside another or half a site
     shutil.rmtree(html, ignore_errors=True)
     built.rename(html)
     stamp.write_text(key)

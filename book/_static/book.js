@@ -21,3 +21,19 @@ window.addEventListener("load", async () => {
   // What is folded has no width until it opens; `toggle` does not bubble, so catch it going down.
   document.addEventListener("toggle", markScrollable, true);
 });
+
+// What the theme says in onclick attributes, which the pages' security policy does not let run.
+document.addEventListener("click", (event) => {
+  const name = event.target.closest("[data-click]")?.dataset.click;
+  if (name) window[name]();
+});
+
+// Paper is white.
+let theme;
+window.addEventListener("beforeprint", () => {
+  theme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+});
+window.addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = theme;
+});

@@ -5,6 +5,18 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urldefrag, urlsplit
 
+import yaml
+
+from tools.layout import Layout
+
+LAYOUT = Layout(Path(__file__).parents[2])
+CHAPTERS = [
+    chapter["file"]
+    for part in yaml.safe_load((LAYOUT.root / "_toc.yml").read_text())["parts"]
+    for chapter in part["chapters"]
+]
+PAGES = ["index", *CHAPTERS, "search"]
+
 REFERRING = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src"}
 
 

@@ -1,6 +1,5 @@
 """What readers may lack or want: a mouse, scripts, bandwidth, paper, notebooks, old addresses."""
 
-import gzip
 import re
 import subprocess
 
@@ -9,13 +8,11 @@ import pytest
 import yaml
 
 from tests.book.browsing import SETTLED, serving
-from tests.book.pages import CHAPTERS, LAYOUT, PAGES, page_files
+from tests.book.pages import CHAPTERS, LAYOUT, PAGES, kind, page_files, wire_size
 from tools.site import build
 
 CONFIG = yaml.safe_load((LAYOUT.root / "_config.yml").read_text())
 BY_KEYBOARD = "one-update"  # a chapter with folded code, folded proofs, equations and links
-TEXT = {".html", ".css", ".js", ".svg", ".json"}  # GitHub Pages compresses these
-ENGINE = "/mathjax/"
 FOCUS = """() => {
   const at = document.activeElement;
   if (at === document.body) return null;
@@ -167,28 +164,21 @@ def test_the_policy_stops_what_is_not_the_book_s(tmp_path, html, browser, bad):
     page.close()
 
 
-def wire_bytes(html, urls, site):
-    """Return the bytes of text files compressed, others as they are, by address."""
-    sizes = {}
-    for url in urls:
-        path = html / url.removeprefix(site).partition("?")[0].partition("#")[0]
-        content = path.read_bytes()
-        sizes[url] = len(gzip.compress(content, 6)) if path.suffix in TEXT else len(content)
-    return sizes
-
-
 @every_page
 def test_a_page_is_light(html, browser, site, page):
     tab, urls = browser.new_page(), set()
-    tab.on("request", lambda one: urls.add(one.url))
+    tab.on("request", lambda one: urls.add(one.url.partition("?")[0]))
     tab.goto(f"{site}{page}.html", wait_until="load")
     tab.evaluate(SETTLED)
     tab.close()
-    sizes = wire_bytes(html, {url for url in urls if url.startswith(site)}, site)
-    own = sum(size for url, size in sizes.items() if ENGINE not in url and "woff" not in url)
-    if page != "explorer":
-        assert own <= 500_000
-        assert sum(sizes.values()) <= 1_500_000
+    sizes = {"own": 0, "engine": 0, "fonts": 0}
+    for url in urls:
+        if url.startswith(site):
+            file = html / url.removeprefix(site)
+            sizes[kind(file)] += wire_size(file)
+    allowed = 1_000_000 if page == "explorer" else 500_000  # it draws with Bokeh
+    assert 0 < sizes["own"] <= allowed
+    assert sum(sizes.values()) <= 1_500_000
 
 
 def test_a_chapter_is_downloaded_as_its_executed_notebook(html, opened):

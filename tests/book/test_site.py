@@ -21,7 +21,12 @@ SEEN = """() => ({
 })"""
 # Every rule of WCAG 2.2 AA and axe's best practices, at every impact; what is folded opens first.
 # Without preload axe does not itself ask for style sheets, under addresses that it gets wrong.
-OPEN = """() => document.querySelectorAll("details").forEach((one) => { one.open = true; })"""
+OPEN = """() => {
+  document.querySelectorAll("details").forEach((one) => { one.open = true; });
+  document.getAnimations()
+    .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
+    .forEach((one) => one.finish());
+}"""
 FINDINGS = """async () => (await axe.run({
     preload: false,
     resultTypes: ["violations"],
@@ -65,7 +70,6 @@ def open_page(browser, address, name, view):
     page.evaluate(SETTLED)
     seen = page.evaluate(SEEN)
     page.evaluate(OPEN)
-    page.evaluate(SETTLED)
     page.evaluate(AXE)
     findings = page.evaluate(FINDINGS)
     context.close()

@@ -124,11 +124,10 @@ def test_the_menu_of_a_phone_opens_and_closes_by_keyboard(opened):
 @every_page
 def test_without_scripts_a_page_is_readable(opened, page):
     plain = opened(page, viewport={"width": 375, "height": 800}, java_script_enabled=False)
-    assert plain.locator(f'nav a[href="{CHAPTERS[0]}.html"]').first.is_visible()
-    assert plain.locator("article h1, main h1").first.is_visible()
+    assert plain.locator("nav.bd-docs-nav a:visible").count() == 1 + len(CHAPTERS)
     assert plain.locator("article :is(h1, h2, h3, p, li, td, img)").evaluate_all(HIDDEN) == []
     for tex in plain.locator("article .math").all_text_contents():
-        assert re.match(r"\s*\\[(\[]", tex)
+        assert re.search(r"\\[(\[]", tex)
 
 
 def test_every_page_has_a_strict_policy(html):

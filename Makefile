@@ -21,11 +21,12 @@ test_variables := OMP_NUM_THREADS=1 PYTHONHASHSEED=0 IPYTHONDIR="$(CURDIR)/_buil
   CLCORE_DATA="$(or $(CLCORE_DATA),$(CURDIR)/data)"
 
 .DEFAULT_GOAL := help
-.PHONY: help book record test format serve clean environment-book environment-test
+.PHONY: help book pdf record test format serve clean environment-book environment-test
 
 help:
 	@echo "make book    execute the stale notebooks on this machine and build the site"
 	@echo "             PROFILE=quick|full  DEVICE=cpu|cuda|cuda:N  SEED=0,1,..."
+	@echo "make pdf     print the built site as one PDF and link it there; needs Chromium"
 	@echo "make serve   show the built site on this machine only"
 	@echo "make test    lint, types, tests, notebooks validated by execution, site in a browser"
 	@echo "make record  refresh the executed notebooks kept in notebooks/ (for maintainers)"
@@ -45,6 +46,10 @@ environment-book environment-test: environment-%:
 
 book: environment-book
 	@$(run) -m tools.book build $(given)
+
+pdf: environment-test
+	@$(run) -m tools.browser
+	@$(run) -m tools.pdf
 
 record: environment-book
 	@$(run) -m tools.book record $(given)

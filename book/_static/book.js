@@ -105,3 +105,19 @@ function enablePreviews() {
 }
 
 document.addEventListener("DOMContentLoaded", enablePreviews);
+
+// What the theme says in onclick attributes, which the pages' security policy does not let run.
+document.addEventListener("click", (event) => {
+  const name = event.target.closest("[data-click]")?.dataset.click;
+  if (name) window[name]();
+});
+
+// Paper is white.
+let theme;
+window.addEventListener("beforeprint", () => {
+  theme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+});
+window.addEventListener("afterprint", () => {
+  document.documentElement.dataset.theme = theme;
+});

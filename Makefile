@@ -5,6 +5,7 @@ ENV ?= .venv
 PROFILE ?= quick
 DEVICE ?= cpu
 SEED ?= 0
+CONSTRAINTS ?=
 
 # ENV=current uses the active environment, conda's for example, instead of .venv.
 ifeq ($(ENV),current)
@@ -20,17 +21,20 @@ test_variables := OMP_NUM_THREADS=1 PYTHONHASHSEED=0 IPYTHONDIR="$(CURDIR)/_buil
   CLCORE_DATA="$(or $(CLCORE_DATA),$(CURDIR)/data)"
 
 .DEFAULT_GOAL := help
-.PHONY: help book record test format serve clean environment-book environment-test
+.PHONY: help book pdf record test format serve clean environment-book environment-test
 
 help:
 	@echo "make book    execute the stale notebooks on this machine and build the site"
 	@echo "             PROFILE=quick|full  DEVICE=cpu|cuda|cuda:N  SEED=0,1,..."
+	@echo "make pdf     print the built site as one PDF and link it there; needs Chromium"
 	@echo "make serve   show the built site on this machine only"
 	@echo "make test    lint, types, tests, notebooks validated by execution, site in a browser"
 	@echo "make record  refresh the executed notebooks kept in notebooks/ (for maintainers)"
 	@echo "make format  format the code, that in the pages' cells too"
 	@echo "make clean   remove _build; .venv stays (remove it by hand to start over)"
 	@echo
+	@echo "CONSTRAINTS=constraints.txt installs the very packages that were tested, by hash"
+	@echo "             (Python 3.11, Linux, x86-64);"
 	@echo "PYTHON=/path/to/python3.12 names the Python to make .venv with;"
 	@echo "ENV=current uses the active environment, as conda users want."
 
@@ -38,10 +42,14 @@ environment-book environment-test: environment-%:
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
 	  echo "Python is missing: no '$(PYTHON)' found. Install Python 3.11 or newer, or name" \
 	    "one: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
-	@"$(PYTHON)" -m tools.set_up $* $(ENV)
+	@"$(PYTHON)" -m tools.set_up $* $(ENV) $(CONSTRAINTS)
 
 book: environment-book
 	@$(run) -m tools.book build $(given)
+
+pdf: environment-test
+	@$(run) -m tools.browser
+	@$(run) -m tools.pdf
 
 record: environment-book
 	@$(run) -m tools.book record $(given)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from clcore.device import resolve_device
+from clcore.download import KINDS, download
 from clcore.errors import InputError
 from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
 from clcore.results import (
@@ -23,12 +24,13 @@ from clcore.results import (
     Verdict,
     WorkersLostError,
     check_begin,
+    check_writable,
     chosen,
     data_version,
     outdated,
-    read,
     read_grid,
     read_ledger,
+    read_of,
     record_path,
     results_folder,
     texts,
@@ -40,6 +42,7 @@ from clcore.streams import READERS, data_root, load
 GOES_ON = "what was finished is recorded, and the same command goes on from there"
 EXAMPLES = """examples:
   clcore data                                  which data sets are here
+  clcore data --download mnist                 fetch one into the data folder
   clcore run results/mnist.toml                run what is missing of a grid
   clcore run results/mnist.toml --workers 4    the same in 4 processes (default: one a core)
   clcore run results/mnist.toml --device cuda  the same on a GPU
@@ -57,6 +60,7 @@ exit codes:
     1  a run diverged (run), or a record is missing (report)
     2  bad input; nothing was run
     3  worker processes or the scheduler died; what was finished is recorded
+    4  a file could not be written, as on a full disk; what was finished is recorded
   130  stopped with Ctrl-C; what was finished is recorded
 """
 
@@ -97,16 +101,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = "tell which data sets are here, and what to do for the others"
     command = commands.add_parser("data", help=text, description=text)
     command.add_argument("--data", type=Path, help="folder of the data sets")
+    text = "fetch this one, or the rest of it, unless it is here"
+    command.add_argument("--download", metavar="NAME", help=text)
     command.set_defaults(action=_data)
     options = parser.parse_args(arguments)
     try:
-        return int(options.action(options))
+        code = int(options.action(options))
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"clcore: {error}", file=sys.stderr)
         return 2
     except WorkersLostError as error:
         print(f"clcore: {error}; {GOES_ON}", file=sys.stderr)
         return 3
+    except BrokenPipeError:  # who read the output has stopped, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(
+            f"clcore: {error}: make room, or give a place that can be written; {GOES_ON}",
+            file=sys.stderr,
+        )
+        return 4
     except KeyboardInterrupt:
         print(f"clcore: stopped; {GOES_ON}", file=sys.stderr)
         return 130
@@ -139,7 +156,7 @@ def _record_missing(specs: Sequence[Spec], stage: str, options: argparse.Namespa
         print(f"{stage}: {len(flagged)} records of another code or data version, {todo}")
     wanted = missing + flagged * options.refresh
     _record(wanted, stage, options)
-    found = [read(record_path(spec, options.results)) for spec in specs]
+    found = [read_of(spec, options.results) for spec in specs]
     for record in found:
         for divergence in record.divergences:
             print(f"{record.name}: {divergence}", file=sys.stderr)
@@ -152,6 +169,8 @@ def _record(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> N
         # The data may be where the workers are, and not here: then they check.
         if not options.scheduler or data_version(spec.dataset, options.data):
             check_begin(spec, options.data)
+    if specs:
+        check_writable(options.results)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = options.workers or (cores or 1) * (options.device == "cpu")
     bar = tqdm(
@@ -175,7 +194,7 @@ def _record(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> N
 
 def _flag(spec: Spec, options: argparse.Namespace) -> str:
     """Return in what the record of a run is outdated; empty if in nothing."""
-    record = read(record_path(spec, options.results))
+    record = read_of(spec, options.results)
     return outdated(record, data_version(spec.dataset, options.data))
 
 
@@ -198,7 +217,7 @@ def _print_table(specs: Sequence[Spec], options: argparse.Namespace) -> int:
             print(f"{spec.identity():60s}  not recorded: clcore run {options.grid}")
             continue
         flags[spec.identity()] = _flag(spec, options)
-        print(_row(spec, read(path)) + "  *" * bool(flags[spec.identity()]))
+        print(_row(spec, read_of(spec, options.results)) + "  *" * bool(flags[spec.identity()]))
     for differs in sorted(set(filter(None, flags.values()))):
         print(f"* of another version: {differs}; clcore run --refresh {options.grid}")
     return missing
@@ -209,6 +228,8 @@ def _row(spec: Spec, record: Record) -> str:
         return f"{record.name:60s}  {record.divergences[0]}"
     cells = []
     for measure in (average_accuracy, task_accuracy, forgetting):
+        if measure is forgetting and record.accuracy.shape[1] < 2:
+            continue  # one task forgets nothing
         values = 100 * measure(record.accuracy)
         if len(spec.seeds) < 2:
             cells.append(f"{values[0]:5.2f}        ")
@@ -221,6 +242,10 @@ def _row(spec: Spec, record: Record) -> str:
 
 
 def _claims(options: argparse.Namespace) -> int:
+    if options.json and (options.json.is_dir() or not options.json.parent.is_dir()):
+        raise InputError(
+            f"--json {str(options.json)!r} is no place for a file: give one in a folder that exists"
+        )
     file = options.ledger or results_folder(options.results).parent / "book" / "claims.yml"
     found = verdicts(read_ledger(file), options.results, run_tests=options.run_tests)
     for verdict in found:
@@ -254,12 +279,15 @@ def _effects(effects: Sequence[Effect]) -> str:
 
 def _data(options: argparse.Namespace) -> int:
     root = data_root(options.data)
-    for name in READERS:
+    if options.download:
+        download(options.download, root)
+    for name in [options.download] if options.download else READERS:
         try:
             found = load(name, root)
             state = f"here, {len(found.train_labels)} training images, checksum {found.checksum}"
         except InputError as error:
-            state = f"not usable: {error}"
+            command = f"; or: clcore data --download {name}" if name in KINDS else ""
+            state = f"not usable: {error}{command}"
         print(f"{name:14s} {state}")
     return 0
 

@@ -1,6 +1,7 @@
 """Command line of the book: `python -m tools.book {build,record}`."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -8,9 +9,10 @@ from pathlib import Path
 
 from clcore.errors import InputError, known
 from tools.layout import Layout
-from tools.refresh import refresh
+from tools.refresh import GOES_ON, recorded_seconds, refresh, seconds_here
 
 ROOT = Path(__file__).resolve().parent.parent
+LARGEST_SEED = 999_999_999  # of nine digits: chapters add to it
 PROFILES = ("full", "quick")
 DEFAULTS: dict[str, str | int] = {"profile": "quick", "device": "cpu", "seed": 0}
 
@@ -29,8 +31,8 @@ def check_parameters(profile: str, device: str, seed: str) -> dict[str, str | in
         from clcore.device import resolve_device  # imports torch
 
         resolve_device(device)
-    if not (seed.isascii() and seed.isdigit()):
-        raise InputError(f"seed {seed!r}: expected a whole number, 0 or larger")
+    if not (seed.isascii() and seed.isdigit() and len(seed) <= len(str(LARGEST_SEED))):
+        raise InputError(f"seed {seed!r}: expected a whole number from 0 to {LARGEST_SEED}")
     given: dict[str, str | int] = {"profile": profile, "device": device, "seed": int(seed)}
     return {name: value for name, value in given.items() if value != DEFAULTS[name]}
 
@@ -48,7 +50,7 @@ def build_book(layout: Layout, parameters: dict[str, str | int]) -> None:
 
 def record(layout: Layout) -> None:
     """Execute what is stale and keep the executions in the repository."""
-    refresh(layout, {})
+    executed = refresh(layout, {})
     from tools.notebooks import replace
 
     stems = {source.stem for source in layout.sources()}
@@ -62,6 +64,13 @@ def record(layout: Layout) -> None:
         if changed:
             replace(stored, text)
         print(f"  {stored.name}: {'updated' if changed else 'unchanged'}")
+    kept = recorded_seconds(layout)
+    times = {
+        stem: kept[stem] if stem in kept and stem not in executed else round(here)
+        for stem in sorted(stems)
+        if (here := seconds_here(layout, stem)) is not None
+    }
+    replace(layout.times, json.dumps(times, indent=1) + "\n")
 
 
 def _text(file: Path) -> str:
@@ -91,6 +100,12 @@ def main(arguments: Sequence[str]) -> int:
     except (InputError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"{error}: make room, or make the folder writable. {GOES_ON}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"Stopped. {GOES_ON}", file=sys.stderr)
+        return 130
     return 0
 
 

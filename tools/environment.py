@@ -17,9 +17,10 @@ class SetUpError(Exception):
     """The environment cannot be made; the message says what to do."""
 
 
-def fingerprint(root: Path) -> str:
-    """Return what an installed environment depends on: the declared dependencies."""
-    return hashlib.sha256((root / "pyproject.toml").read_bytes()).hexdigest()
+def fingerprint(root: Path, constraints: Path | None = None) -> str:
+    """Return what an installed environment depends on: the declared dependencies, and the pins."""
+    files = [root / "pyproject.toml", *([constraints] if constraints else [])]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def is_ready(venv: Path, extra: str, print_of: str) -> bool:
@@ -31,8 +32,15 @@ def is_ready(venv: Path, extra: str, print_of: str) -> bool:
     return any(stamp.exists() and stamp.read_text() == print_of for stamp in stamps)
 
 
-def install(root: Path, venv: Path, extra: str) -> None:
+def install(root: Path, venv: Path, extra: str, constraints: Path | None = None) -> None:
     """Make `venv` if there is none and install the project with `extra` into it.
+
+    Parameters
+    ----------
+    constraints : Path, optional
+        Versions and hashes of all packages, as `constraints.txt`: these are installed, all of
+        them, and nothing else. (pip verifies hashes of what it fetches only if everything has
+        one, which a project that is installed from its folder has not: it comes second, alone.)
 
     Raises
     ------
@@ -40,7 +48,7 @@ def install(root: Path, venv: Path, extra: str) -> None:
         If the environment cannot be created or pip fails.
     """
     python = venv / "bin" / "python"
-    if not python.exists():
+    if not (python.exists() and python.with_name("pip").exists()):
         made = subprocess.run(
             [sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, check=False
         )
@@ -49,14 +57,20 @@ def install(root: Path, venv: Path, extra: str) -> None:
                 f"{sys.executable} cannot make a virtual environment. On Debian or Ubuntu: "
                 f"apt-get install python3-venv.\n{made.stdout}{made.stderr}"
             )
-    command = [str(python), "-m", "pip", "install", "--quiet", "--editable", f".[{extra}]"]
-    installed = subprocess.run(command, cwd=root, check=False)
-    if installed.returncode:
-        raise SetUpError(
-            "pip could not install the packages (its own message is above). If the network "
-            f"failed, run the same command again; to start over, remove {venv.name}."
-        )
-    (venv / f"clcore-{extra}.stamp").write_text(fingerprint(root))
+    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    steps = [[*pip, "--editable", f".[{extra}]"]]
+    if constraints:
+        steps = [
+            [*pip, "--require-hashes", "--requirement", str(constraints)],
+            [*pip, "--no-deps", "--no-build-isolation", "--editable", "."],
+        ]
+    for command in steps:
+        if subprocess.run(command, cwd=root, check=False).returncode:
+            raise SetUpError(
+                "pip could not install the packages (its own message is above). If the network "
+                f"failed, run the same command again; to start over, remove {venv.name}."
+            )
+    (venv / f"clcore-{extra}.stamp").write_text(fingerprint(root, constraints))
 
 
 def check_current(extra: str) -> None:
@@ -77,15 +91,24 @@ def check_current(extra: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the environment ready for `arguments[0]`, an extra; return the exit status."""
+    """Make the environment ready; return the exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The extra; `current` to use the current environment; a file of constraints, if any.
+    """
     extra = arguments[0]
+    constraints = ROOT / arguments[2] if len(arguments) > 2 else None
     try:
         if "current" in arguments[1:]:
             check_current(extra)
-        elif not is_ready(VENV, extra, fingerprint(ROOT)):
+        elif constraints and not constraints.is_file():
+            raise SetUpError(f"CONSTRAINTS={arguments[2]}: no such file; give constraints.txt")
+        elif not is_ready(VENV, extra, fingerprint(ROOT, constraints)):
             print(f"Installing the environment into {VENV.name} (minutes, the first time) ...")
             started = time.monotonic()
-            install(ROOT, VENV, extra)
+            install(ROOT, VENV, extra, constraints)
             print(f"Environment ready after {time.monotonic() - started:.0f} s.")
     except SetUpError as error:
         print(error, file=sys.stderr)

@@ -23,6 +23,11 @@ class Layout:
         return self.root / "notebooks"
 
     @property
+    def times(self) -> Path:
+        """Seconds that each of them took where `make record` was run."""
+        return self.stored / "seconds.json"
+
+    @property
     def build(self) -> Path:
         """Everything made here; safe to remove."""
         return self.root / "_build"

@@ -1,4 +1,4 @@
-"""Create or refresh the environment: `python -m tools.set_up {book,test} [current]`.
+"""Create or refresh the environment: `python -m tools.set_up EXTRA [ENV [CONSTRAINTS]]`.
 
 This file has to parse on every Python there is, so that one too old gets a clear line instead
 of a traceback; everything newer lives in `tools.environment`, imported after the check.

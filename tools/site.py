@@ -8,10 +8,14 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import yaml
+
 from tools.layout import Layout
 from tools.staleness import digest
 
 BUILDERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "sphinx-proof", "bokeh")
+# Set by GitHub Actions to OWNER/NAME, so that the sources need not know where they are kept.
+REPOSITORY = "GITHUB_REPOSITORY"
 
 
 class SiteError(RuntimeError):
@@ -33,8 +37,26 @@ def inputs_key(layout: Layout, notebooks: Path) -> str:
         digest(package.rglob("*.py"), package),
         *(hashlib.sha256(file.read_bytes()).hexdigest() for file in own),
         *(version(name) for name in BUILDERS),
+        os.environ.get(REPOSITORY, ""),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def configuration(layout: Layout) -> str:
+    """Return the book's configuration, with launch buttons where the repository is known."""
+    config = yaml.safe_load((layout.root / "_config.yml").read_text(encoding="utf-8"))
+    if repository := os.environ.get(REPOSITORY):
+        config["repository"] = {
+            "url": f"https://github.com/{repository}",
+            "branch": "main",
+            "path_to_book": layout.stored.name,
+        }
+        config["launch_buttons"] = {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        }
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
 def stage(layout: Layout, notebooks: Path, folder: Path) -> None:
@@ -75,14 +97,17 @@ def build(layout: Layout, notebooks: Path, html: Path) -> bool:
     work = html.with_suffix(".work")
     shutil.rmtree(work, ignore_errors=True)
     stage(layout, notebooks, work / "book")
+    config = work / "_config.yml"
+    config.write_text(configuration(layout), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(work / "book")]
-    command += ["-W", "-n", "--keep-going", "-q", "--config", str(layout.root / "_config.yml")]
+    command += ["-W", "-n", "--keep-going", "-q", "--config", str(config)]
     command += ["--toc", str(layout.root / "_toc.yml"), "--path-output", str(work)]
     environment = {**os.environ, "NO_COLOR": "1"}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise SiteError(f"Jupyter Book did not accept the pages:\n{ran.stderr}{ran.stdout}")
     built = work / "_build" / "html"
+    stamp.unlink(missing_ok=True)  # first: it must never stand beside another or half a site
     shutil.rmtree(html, ignore_errors=True)
     built.rename(html)
     stamp.write_text(key)

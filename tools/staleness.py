@@ -42,10 +42,13 @@ def shared_inputs(layout: Layout) -> Key:
     }
 
 
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def current_key(source: Path, parameters: dict[str, str | int], shared: Key) -> Key:
     """Return everything the output of `source` depends on."""
-    own = hashlib.sha256(source.read_bytes()).hexdigest()
-    return {"source": own, "parameters": json.dumps(parameters, sort_keys=True), **shared}
+    return {"source": _hash(source), "parameters": json.dumps(parameters, sort_keys=True), **shared}
 
 
 def key_file(executed: Path) -> Path:
@@ -53,10 +56,27 @@ def key_file(executed: Path) -> Path:
     return executed.with_suffix(".key.json")
 
 
+def executed_key(executed: Path, key: Key, seconds: float) -> str:
+    """Return what to keep beside an executed notebook: its key, its hash and what it took."""
+    own = {"notebook": _hash(executed), "seconds": f"{seconds:.1f}"}
+    return json.dumps(key | own, indent=1)
+
+
+def kept_key(executed: Path) -> Key:
+    """Return what is kept beside an executed notebook; empty if there is nothing whole."""
+    try:
+        found = json.loads(key_file(executed).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def why_stale(executed: Path, key: Key) -> str:
     """Return what changed since `executed` was made, empty if nothing did."""
-    if not executed.exists() or not key_file(executed).exists():
+    old = kept_key(executed)
+    if not executed.exists() or not old:
         return "never executed here"
-    old = json.loads(key_file(executed).read_text(encoding="utf-8"))
+    if old.get("notebook") != _hash(executed):  # changed by hand, or a run was killed
+        return "not as its last execution left it"
     changed = [name for name, value in key.items() if old.get(name) != value]
     return f"changed: {', '.join(changed)}" if changed else ""

@@ -7,6 +7,8 @@ MENDED = (
     (' role="doc-biblioentry"', ' role="listitem"'),
     # pandas heads the column of row names with an empty header cell.
     ("<th></th>", "<td></td>"),
+    # So does a Markdown table whose first heading is left out.
+    ('<th class="head"><p></p></th>', "<td></td>"),
     # myst-nb hides the visible label "Show code" behind this one.
     ('<summary aria-label="Toggle hidden content">', "<summary>"),
 )

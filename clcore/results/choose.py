@@ -8,7 +8,7 @@ import numpy as np
 
 from clcore.errors import InputError
 from clcore.measures import average_accuracy
-from clcore.results.record import Record, read, record_path
+from clcore.results.record import Record, read_of, record_path
 from clcore.results.spec import Grid, Spec
 
 
@@ -87,7 +87,7 @@ def settings(grid: Grid, folder: str | Path | None = None) -> list[Setting]:
 
 def _setting(spec: Spec, folder: str | Path | None) -> Setting:
     path = record_path(spec, folder)
-    return Setting(spec, read(path) if path.exists() else None)
+    return Setting(spec, read_of(spec, folder) if path.exists() else None)
 
 
 def _best(reported: Sequence[Spec], searched: Sequence[Spec], folder: str | Path | None) -> Spec:
@@ -101,4 +101,4 @@ def _record(spec: Spec, folder: str | Path | None) -> Record:
     path = record_path(spec, folder)
     if not path.exists():
         raise InputError(f"no record {str(path)!r}: run its grid with `clcore run`")
-    return read(path)
+    return read_of(spec, folder)

@@ -91,8 +91,10 @@ def read_ledger(path: str | Path) -> Ledger:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"ledger {str(path)!r} cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(
+            f"ledger {str(path)!r} cannot be read: {error}; give YAML such as book/claims.yml"
+        ) from error
     _table("ledger", content)
     check_keys("ledger", content, dict.fromkeys(("smallest", "grids", "streams", "claims"), True))
     smallest = content["smallest"]

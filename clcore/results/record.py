@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from functools import cache
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from clcore.errors import InputError
 from clcore.results.spec import Spec
-from clcore.training import Divergence, Outcome
+from clcore.training import Budget, Divergence, Outcome
 
 FORMAT = 1
 
@@ -69,6 +70,26 @@ def results_folder(folder: str | Path | None = None) -> Path:
 def record_path(spec: Spec, folder: str | Path | None = None) -> Path:
     """Return where the record of a run is, or will be."""
     return results_folder(folder) / f"{spec.identity()}.json"
+
+
+def check_writable(folder: str | Path | None = None) -> None:
+    """Check that records can be written to a folder, before hours go into what would be lost.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    place = results_folder(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise InputError(
+            f"records cannot be written to {str(place)!r} ({error}): give a folder that can be "
+            "written with --results or CLCORE_RESULTS, or make room"
+        ) from error
 
 
 def as_text(spec: Spec, outcome: Outcome, data: str, device: str) -> str:
@@ -182,15 +203,24 @@ def read(path: str | Path) -> Record:
         accuracy, drift = (np.array(content[k], dtype=np.float64) for k in ("accuracy", "drift"))
         if not isinstance(content["provenance"], dict):
             raise TypeError("provenance is no table")
+        if not isinstance(content["divergences"], list):
+            raise TypeError("divergences are no list")
         replicas = len(content["spec"]["seeds"])
         if accuracy.ndim != 3 or accuracy.shape != (replicas, *accuracy.shape[1:2] * 2):
             raise ValueError(f"accuracy of shape {accuracy.shape} for {replicas} seeds")
+        if ((accuracy < 0) | (accuracy > 1)).any():
+            raise ValueError("accuracy has a number that is no fraction from 0 to 1")
+        notes = {k: np.array(v, dtype=np.float64) for k, v in content["notes"].items()}
+        if drift.ndim != 3 or any(
+            v.shape[:2] != accuracy.shape[:2] for v in (drift, *notes.values())
+        ):
+            raise ValueError(f"drift or notes are not of {accuracy.shape[:2]} seeds and tasks")
         return Record(
             Path(path).stem,
             content["spec"],
             accuracy,
             drift,
-            {k: np.array(v, dtype=np.float64) for k, v in content["notes"].items()},
+            notes,
             tuple(Divergence(**d) for d in content["divergences"]),
             content["provenance"],
         )
@@ -199,6 +229,30 @@ def read(path: str | Path) -> Record:
             f"record {str(path)!r} cannot be read ({type(error).__name__}: {error}): restore it, "
             "or delete it and run it again"
         ) from error
+
+
+def read_of(spec: Spec, folder: str | Path | None = None) -> Record:
+    """Read the record of a run.
+
+    Raises
+    ------
+    InputError
+        If the file is no whole record of this format, or that of another run.
+    """
+    path = record_path(spec, folder)
+    record = read(path)
+    described = json.loads(json.dumps(_plain(spec)))
+    try:  # a record made before there was an option has it at its default
+        there = {"holdout": 0.0, "tasks": 0, **record.spec}
+        there["budget"] = Budget._field_defaults | there["budget"]
+    except (KeyError, TypeError):
+        there = {}
+    if there != described:
+        raise InputError(
+            f"record {str(path)!r} is of another run than its name says: restore it, or delete it "
+            "and run it again"
+        )
+    return record
 
 
 def _plain(spec: Spec) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clcore.errors import InputError
-from clcore.results.record import Record, as_text, read, record_path, write
+from clcore.results.record import Record, as_text, read_of, record_path, write
 from clcore.results.spec import Spec
 from clcore.streams import Dataset, load
 from clcore.training import Outcome, Run, train
@@ -86,4 +86,4 @@ def recorded(
     if not path.exists():
         outcome, checksum = run(spec, device=device, data=data, progress=progress)
         write(spec, as_text(spec, outcome, checksum, device), folder)
-    return read(path)
+    return read_of(spec, folder)

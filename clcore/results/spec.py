@@ -169,8 +169,10 @@ def read_grid(path: str | Path) -> Grid:
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"grid {str(path)!r} cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
+        raise InputError(
+            f"grid {str(path)!r} cannot be read: {error}; give a TOML file such as those in results"
+        ) from error
     return parse_grid(content)
 
 
@@ -243,7 +245,9 @@ def parse_grid(content: Table) -> Grid:
 def _spec(
     dataset: str, stream: Table, network: Table, strategy: Table, budget: Budget, judged: Table
 ) -> Spec:
-    seeds = judged["seeds"] if isinstance(judged["seeds"], list) else []
+    seeds = judged["seeds"]
+    if not isinstance(seeds, list):
+        raise InputError(f"seeds {seeds!r}: give a list of different whole numbers from 0 on")
     holdout, tasks = judged.get("holdout", 0.0), judged.get("tasks", 0)
     return Spec(dataset, stream, network, strategy, budget, tuple(seeds), holdout, tasks)
 

@@ -17,6 +17,16 @@ FLAGS = [  # a root user's Chromium needs the first; the others keep it from cal
     "--disable-sync",
 ]
 
+# A colour on its way to another is no colour to judge: what moves has to end first.
+SETTLED = """async () => {
+  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;
+  if (typeof explorer !== "undefined") await explorer.ready;
+  const ending = document.getAnimations().filter(
+    (one) => one.effect.getComputedTiming().endTime < Infinity);
+  await Promise.allSettled(ending.map((one) => one.finished));
+}"""
+
 
 @contextmanager
 def serving(folder):

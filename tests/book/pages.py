@@ -1,11 +1,25 @@
 """What a page of the built site says and refers to, read with the standard library."""
 
+import gzip
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urldefrag, urlsplit
 
+import yaml
+
+from tools.layout import Layout
+
+LAYOUT = Layout(Path(__file__).parents[2])
+CHAPTERS = [
+    chapter["file"]
+    for part in yaml.safe_load((LAYOUT.root / "_toc.yml").read_text())["parts"]
+    for chapter in part["chapters"]
+]
+PAGES = ["index", *CHAPTERS, "search"]
+
 REFERRING = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src"}
+TEXT = {".html", ".css", ".js", ".svg", ".json"}  # GitHub Pages compresses these
 
 
 class Page(NamedTuple):
@@ -67,3 +81,16 @@ def broken(html: Path) -> list[str]:
             if not target.exists() or (fragment and unquote(fragment) not in anchors):
                 found.append(f"{path.name}: {reference}")
     return found
+
+
+def wire_size(path: Path) -> int:
+    """Return the bytes that a server which compresses text sends for the file at `path`."""
+    content = path.read_bytes()
+    return len(gzip.compress(content, 6)) if path.suffix in TEXT else len(content)
+
+
+def kind(path: Path) -> str:
+    """Return what a file is counted as: engine of the equations, font, or the page's own."""
+    if "mathjax" in path.parts:
+        return "engine"
+    return "fonts" if path.suffix in (".woff", ".woff2", ".ttf") else "own"

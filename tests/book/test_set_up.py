@@ -63,6 +63,58 @@ def test_a_failed_installation_says_so_and_leaves_no_stamp(tmp_path, monkeypatch
     assert not list((tmp_path / "venv").glob("*.stamp"))
 
 
+def steps_of(monkeypatch, tmp_path, constraints):
+    """Return the arguments of each call of pip that an installation makes."""
+    calls = []
+
+    def note(command, **_):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    for name in ("python", "pip"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).touch()
+    monkeypatch.setattr(environment.subprocess, "run", note)
+    install(ROOT, tmp_path, "book", constraints)
+    assert all(call[1:4] == ["-m", "pip", "install"] for call in calls)
+    return [call[5:] for call in calls]
+
+
+def test_with_constraints_every_package_has_a_hash_and_the_project_comes_alone(
+    tmp_path, monkeypatch
+):
+    pins = ROOT / "constraints.txt"
+    assert steps_of(monkeypatch, tmp_path, pins) == [
+        ["--require-hashes", "--requirement", str(pins)],
+        ["--no-deps", "--no-build-isolation", "--editable", "."],
+    ]
+    assert is_ready(tmp_path, "book", fingerprint(ROOT, pins))
+    assert not is_ready(tmp_path, "book", fingerprint(ROOT)), "asked for the newest packages"
+    assert steps_of(monkeypatch, tmp_path, None) == [["--editable", ".[book]"]]
+    assert is_ready(tmp_path, "book", fingerprint(ROOT))
+
+
+def test_an_environment_whose_making_was_killed_is_made_again(tmp_path, monkeypatch):
+    """`venv` makes the interpreter first and pip last."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    calls = []
+    monkeypatch.setattr(
+        environment.subprocess,
+        "run",
+        lambda command, **_: calls.append(command) or subprocess.CompletedProcess(command, 0),
+    )
+    install(ROOT, tmp_path, "book")
+    assert calls[0][1:] == ["-m", "venv", str(tmp_path)]
+
+
+def test_constraints_that_are_not_there_are_said(monkeypatch, capsys):
+    assert environment.main(["book", ".venv", "constrants.txt"]) == 1
+    said = capsys.readouterr().err
+    assert "constrants.txt" in said
+    assert "give constraints.txt" in said
+
+
 def test_a_current_environment_without_the_packages_is_refused(monkeypatch):
     check_current("test")
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)

@@ -1,15 +1,21 @@
-"""Whatever a spec file or a record holds, it is used or refused with an `InputError`."""
+"""Whatever a spec file or a record holds, it is used or refused with an `InputError`.
+
+What is used is equal to what the file says, read in another way, and no file is changed.
+"""
 
 import copy
+import itertools
 import json
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clcore.errors import InputError
-from clcore.results import Grid, Record, as_text, parse_grid, read, run
+from clcore.results import Grid, Record, as_text, parse_grid, read, read_grid, run
 
 GRID = {
     "dataset": "digits",
@@ -31,6 +37,26 @@ GRID = {
 }
 WORDS = st.sampled_from(["digits", "name", "few", "metric", "mlp", "permuted", "nan", "1.5"])
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, 1, -1, 10**400, 2**63, True, 1e308])
+AXES = ("stream", "network", "strategy", "budget")
+TEXT = """
+dataset = "digits"
+seeds = [0, 1]
+stream = {name = "permuted", fractions = [1.0]}
+network = {name = "mlp", hidden = [8]}
+strategy = [{name = "hybrid", metric = "cosine"}, {name = "frozen", modules = 1}]
+budget = {epochs = 1, batch = 64, momentum = 0.5}
+[search]
+learning_rate = [0.1, 0.2]
+seeds = [7]
+holdout = 0.3
+"""
+# A cut, what replaces what was cut, and where: what editors, disks and transfers do to a file.
+EDITS = st.tuples(
+    st.integers(0, 400),
+    st.integers(0, 20),
+    st.sampled_from([b"", b"0", b"-", b'"', b"[", b"]\n", b"#", b"\n", b"\x00", b"\xff", b"1e999"])
+    | st.binary(max_size=4),
+)
 VALUES = st.recursive(
     st.none() | NUMBERS | WORDS | st.text(max_size=5),
     lambda inner: (
@@ -38,7 +64,9 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(
+    max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def places(content, at=()):
@@ -62,15 +90,45 @@ def changed(content, place, value):
 
 
 def grid_or_input_error(content):
-    try:
+    grid = None
+    with suppress(InputError):
         grid = parse_grid(content)
-    except InputError:
-        return
+    if grid is not None:
+        check_grid(grid, content)
+
+
+def check_grid(grid, content):
+    """Compare with the product of the alternatives, formed here."""
     assert isinstance(grid, Grid)
+    axes = [content[k] if isinstance(content[k], list) else [content[k]] for k in AXES]
+    settings_of_it = list(itertools.product(*axes))
+    assert len(grid.reported) == len(settings_of_it)
+    for setting, (stream, network, strategy, budget) in zip(
+        grid.reported, settings_of_it, strict=True
+    ):
+        for spec in setting:
+            assert (spec.dataset, list(spec.seeds)) == (content["dataset"], content["seeds"])
+            assert (spec.stream, spec.network) == (stream, network)
+            assert strategy.items() <= spec.strategy.items()
+            assert budget.items() <= spec.budget._asdict().items()
+            again = parse_grid(described(spec)).reported
+            assert again == ((spec,),)
+            assert again[0][0].identity() == spec.identity()
     for spec in (spec for setting in grid.reported + grid.searched for spec in setting):
-        assert spec.identity()
         with suppress(InputError):
             spec.build_strategy()
+
+
+def described(spec):
+    """Return a grid of one run."""
+    budget = spec.budget._asdict()
+    parts = {k: getattr(spec, k) for k in ("dataset", "stream", "network", "strategy")}
+    return parts | {
+        "budget": budget,
+        "seeds": list(spec.seeds),
+        "holdout": spec.holdout,
+        "tasks": spec.tasks,
+    }
 
 
 @MANY
@@ -85,15 +143,53 @@ def test_arbitrary_grids(content):
     grid_or_input_error(content)
 
 
+def edited(content, edits):
+    for place, cut, instead in edits:
+        content = content[:place] + instead + content[place + cut :]
+    return content
+
+
+@MANY
+@given(edits=st.lists(EDITS, min_size=1, max_size=3))
+def test_files_of_grids_with_edited_bytes(edits, tmp_path: Path):
+    path = tmp_path / "grid.toml"
+    content = edited(TEXT.encode(), edits)
+    path.write_bytes(content)
+    grid = None
+    with suppress(InputError):
+        grid = read_grid(path)
+    if grid is not None:
+        check_grid(grid, tomllib.loads(content.decode()))
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
 SPEC = parse_grid(GRID).reported[0][0]
 RECORD = json.loads(as_text(SPEC, *run(SPEC), "cpu"))
 
 
 def record_or_input_error(text, folder):
     path = folder / "record.json"
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = path.read_bytes()
+    record = None
     with suppress(InputError):
-        assert isinstance(read(path), Record)
+        record = read(path)
+    if record is not None:
+        assert isinstance(record, Record)
+        content = json.loads(before)
+        for name in ("spec", "provenance"):  # as text, where NaN is like NaN
+            assert json.dumps(getattr(record, name)) == json.dumps(content[name])
+        for name in ("accuracy", "drift"):
+            expected = np.array(content[name], dtype=float)
+            np.testing.assert_array_equal(getattr(record, name), expected)
+        assert record.notes.keys() == content["notes"].keys()
+        found = [d._asdict() for d in record.divergences]
+        assert json.dumps(found, sort_keys=True) == json.dumps(
+            content["divergences"], sort_keys=True
+        )
+    assert path.read_bytes() == before
+    assert list(folder.iterdir()) == [path]
 
 
 @MANY
@@ -108,3 +204,9 @@ def test_arbitrary_and_cut_records(value, cut, tmp_path: Path):
     record_or_input_error(json.dumps(value), tmp_path)
     record_or_input_error(json.dumps(RECORD)[:cut], tmp_path)
     record_or_input_error("[" * 100000, tmp_path)
+
+
+@MANY
+@given(edits=st.lists(EDITS, min_size=1, max_size=3))
+def test_files_of_records_with_edited_bytes(edits, tmp_path: Path):
+    record_or_input_error(edited(json.dumps(RECORD).encode(), edits), tmp_path)

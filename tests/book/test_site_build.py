@@ -83,13 +83,21 @@ def test_launch_buttons_name_the_repository_where_it_is_known(small_book, monkey
 def test_binder_installs_what_the_notebooks_import():
     binder = LAYOUT.root / "binder"
     assert os.access(binder / "postBuild", os.X_OK)
-    assert (binder / "postBuild").read_text().endswith("pip install --no-cache-dir -e '.[plots]' myst-nb\n")
+    assert (
+        (binder / "postBuild")
+        .read_text()
+        .endswith("pip install --no-cache-dir -e '.[plots]' myst-nb\n")
+    )
     environment = yaml.safe_load((binder / "environment.yml").read_text())
     assert "pip" in environment["dependencies"]
     project = tomllib.loads((LAYOUT.root / "pyproject.toml").read_text())["project"]
     required = [*project["dependencies"], *project["optional-dependencies"]["plots"]]
     installed = {re.match(r"[\w-]+", one)[0].lower() for one in required}
-    there = installed | {"myst-nb", "clcore", "ipython"}  # Jupyter, and IPython with it, is Binder's own
+    there = installed | {
+        "myst-nb",
+        "clcore",
+        "ipython",
+    }  # Jupyter, and IPython with it, is Binder's own
     distributions = packages_distributions()
     for name in imports():
         assert there & {one.lower() for one in distributions[name]}, name

@@ -61,10 +61,12 @@ def report(wanted: dict[str, str]) -> list[dict[str, Any]]:
 
 def table(packages: list[dict[str, Any]]) -> str:
     """Return the page."""
-    rows = sorted(
-        f"| {re.sub(r'[-_.]+', '-', p['name']).lower()} | {p['version']} | {license_of(p)} |"
-        for p in packages
-    )
+    rows = []
+    for package in packages:
+        name = re.sub(r"[-_.]+", "-", package["name"]).lower()
+        version = package["version"].partition("+")[0]  # without the name of a local build
+        rows.append(f"| {name} | {version} | {license_of(package)} |")
+    rows.sort()
     return HEAD + "\n".join(rows) + "\n"
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from clcore.results import code_version
+from clcore.results import code_version, results_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 GRID = re.compile(r"results/([\w-]+)\.toml")
 BENCHMARK = re.compile(r"results/benchmarks/([\w-]+)\.json")
 ANCHOR = "how-this-page-was-made"
@@ -25,7 +24,7 @@ RECORDS = "records"  # the page that lists them
 @cache
 def grids() -> frozenset[str]:
     """Return the names of the grids that have a file."""
-    return frozenset(path.stem for path in (ROOT / "results").glob("*.toml"))
+    return frozenset(path.stem for path in results_folder().glob("*.toml"))
 
 
 def grids_read(code: list[str]) -> list[str]:

@@ -83,7 +83,7 @@ class MLP:
         counts: Sequence[int] | None = None,
         draws: Sequence[torch.Generator] | None = None,
     ) -> tuple[Tensor, Backward]:
-        """See `Network.forward`; `images` is (R, B, pixels)."""
+        """See `Network.forward`; `images` is (R, B, pixels), or (1, B, pixels) for all replicas."""
         blocks = self.blocks
         dropping = bool(self.dropout and draws)
         kind = torch.bfloat16 if self.bf16 else images.dtype
@@ -132,6 +132,16 @@ class MLP:
             out[f"{self.blocks[i]}.bias"].add_(squares.sum(1, keepdim=True))
             slope = _below(slope, weights[i], inputs[i])
 
+    def reordered(self, parameters: Parameters, orders: Tensor) -> Parameters:
+        """Return parameters that give for images what these give for their pixels reordered.
+
+        `orders` is int64, (R, pixels): where each input of a replica comes from, a permutation.
+        """
+        name = f"{self.blocks[0]}.weight"
+        weight = parameters[name]
+        places = orders[..., None].expand_as(weight)
+        return {**parameters, name: torch.empty_like(weight).scatter_(1, places, weight)}
+
     def _layers(
         self,
         parameters: Parameters,
@@ -141,7 +151,7 @@ class MLP:
         """Return each layer's weights and inputs, and the logits."""
         weights = [parameters[f"{block}.weight"].to(images.dtype) for block in self.blocks]
         biases = [parameters[f"{block}.bias"].to(images.dtype) for block in self.blocks]
-        inputs = [images]
+        inputs = [images.expand(len(weights[0]), -1, -1)]
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             values = torch.baddbmm(bias, inputs[-1], weight).relu_()
             if self.dropout and draws:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from clcore.networks import Network, Parameters, trained_names
+from clcore.networks import MLP, Network, Parameters, trained_names
 from clcore.networks.loss import cross_entropy, masked
 from clcore.seeds import generator
 from clcore.streams import Dataset, Stream, competing, judged_on
@@ -60,6 +60,8 @@ class Run:
         tasks = [s.tasks for s in streams]
         self._trained = View(dataset.train_images, dataset, tasks, network.flat)
         self._judged = View(images, dataset, tasks, network.flat)
+        plain = [tuple(task._replace(pixels=None) for task in one) for one in tasks]
+        self._unordered = View(images, dataset, plain, network.flat)
 
     def arrive(self, task: int) -> None:
         """Turn to the next task."""
@@ -200,10 +202,15 @@ class Run:
         compete = self.competing_for(task)
         counts = torch.tensor(of.counts, device=of.rows.device)
         right = torch.zeros(self.replicas, dtype=torch.float64, device=of.rows.device)
+        view, rows, orders = self._judged, of.rows, self._judged.permutations
+        if orders is not None and isinstance(self.network, MLP) and (rows == rows[0]).all():
+            # One reordering of the weights in place of all images, which the replicas then share.
+            view, rows = self._unordered, rows[:1]
+            parameters = self.network.reordered(parameters, orders[:, task])
         # Activations of many replicas would take more memory than all of training does.
         size = EVALUATION_BATCH * 16 // max(self.replicas, 16)
         for part in torch.arange(max(of.counts), device=counts.device).split(size):
-            logits, _ = self.network.forward(parameters, self._judged.show(of.rows[:, part], task))
+            logits, _ = self.network.forward(parameters, view.show(rows[:, part], task))
             answers = masked(logits, compete).argmax(2)
             hits = (answers == of.labels[:, part]) & (part < counts[:, None])
             right += hits.sum(1)

@@ -287,3 +287,20 @@ def test_bfloat16_is_near_float32_and_updates_in_float32() -> None:
         assert got.dtype == torch.float32
         # Units whose sign the rounding flips pass another slope on.
         assert (got - expected).norm() < 0.1 * expected.norm()
+
+
+def test_reordered_weights_do_for_images_what_reordered_images_do_for_weights(
+    parameters: Parameters,
+) -> None:
+    orders = torch.stack(
+        [torch.tensor([4, 0, 3, 1, 2]), torch.arange(5), torch.tensor([1, 2, 0, 4, 3])]
+    )
+    shown = IMAGES.gather(2, orders[:, None].expand_as(IMAGES))
+    expected = NETWORK.forward(parameters, shown)[0]
+    found = NETWORK.forward(NETWORK.reordered(parameters, orders), IMAGES)[0]
+    torch.testing.assert_close(found, expected)
+
+
+def test_images_of_all_replicas_are_given_once(parameters: Parameters) -> None:
+    expected = NETWORK.forward(parameters, IMAGES[:1].expand(REPLICAS, -1, -1))[0]
+    assert torch.equal(NETWORK.forward(parameters, IMAGES[:1])[0], expected)

@@ -105,6 +105,34 @@ def test_evaluation_of_images_with_channels(color: Dataset) -> None:
         assert found[r].item() == pytest.approx(right.item())
 
 
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("special", ["none", "holdout", "noise", "black"])
+@pytest.mark.parametrize("name", ["gray", "color"])
+def test_evaluation_of_permuted_images(
+    name: str, special: str, request: pytest.FixtureRequest
+) -> None:
+    """Whether all replicas judge the same images in orders of their own, or not."""
+    dataset: Dataset = request.getfixturevalue(name)
+    streams = [
+        permuted(dataset, [1.0], seed=s, holdout=0.3 if special == "holdout" else 0) for s in SEEDS
+    ]
+    changed = [stream.tasks[1] for stream in streams]
+    if special == "noise":
+        changed = [task._replace(noise=60.0) for task in changed]
+    if special == "black":
+        changed[1].pixels[:5] = -1
+    streams = [s._replace(tasks=(s.tasks[0], t)) for s, t in zip(streams, changed, strict=True)]
+    judged = dataset.train_images if special == "holdout" else dataset.test_images
+    labels = dataset.train_labels if special == "holdout" else dataset.test_labels
+    network: Network = MLP(dataset.train_images[0].numel(), [9], 4)
+    parameters = network.initialize(SEEDS, CPU)
+    found = arrived(streams, network, 1).accuracy(parameters, 1)
+    for r, task in enumerate(changed):
+        shown = View(judged, dataset, [(task,)], flat=True).show(task.test[None], 0)[0]
+        right = mlp_logits(parameters, r, shown).argmax(1) == labels[task.test]
+        assert found[r].item() == pytest.approx(right.double().mean().item(), abs=1e-12)
+
+
 def test_outcome(gray: Dataset, spy: Callable[..., Any]) -> None:
     streams = [permuted(gray, [1.0, 0.5], seed=s) for s in SEEDS]
     network: Network = MLP(16, [9], 4)

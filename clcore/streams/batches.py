@@ -89,9 +89,10 @@ class View:
             orders = torch.stack([unchanged if t.pixels is None else t.pixels for t in tasks])
             self.orders = orders.view(len(streams), -1, number).to(device)  # (R, T, pixels)
         self.black = bool(self.orders is not None and (self.orders < 0).any())
-        self.permutations = self.orders  # where a task does nothing else to the images
-        if self.orders is None or any(task.noise for task in tasks) or (self.orders.sort(2).values != self.places).any():
-            self.permutations = None
+        self.permutations: Tensor | None = None  # where a task does nothing else to the images
+        if self.orders is not None and not any(task.noise for task in tasks):
+            only = bool((self.orders.sort(2).values == self.places).all())
+            self.permutations = self.orders if only else None
         self.noise: Tensor | None = None
         if any(task.noise for task in tasks):
             levels = torch.tensor([[task.noise for task in stream] for stream in streams])

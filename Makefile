@@ -21,7 +21,7 @@ test_variables := OMP_NUM_THREADS=1 PYTHONHASHSEED=0 IPYTHONDIR="$(CURDIR)/_buil
   CLCORE_DATA="$(or $(CLCORE_DATA),$(CURDIR)/data)"
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf record test format serve clean environment-book environment-test
+.PHONY: help book pdf record test coverage format serve clean environment-book environment-test
 
 help:
 	@echo "make book    execute the stale notebooks on this machine and build the site"
@@ -29,6 +29,7 @@ help:
 	@echo "make pdf     print the built site as one PDF and link it there; needs Chromium"
 	@echo "make serve   show the built site on this machine only"
 	@echo "make test    lint, types, tests, notebooks validated by execution, site in a browser"
+	@echo "make coverage  the share of clcore, lines and branches, that tests run (without the book)"
 	@echo "make record  refresh the executed notebooks kept in notebooks/ (for maintainers)"
 	@echo "make format  format the code, that in the pages' cells too"
 	@echo "make clean   remove _build; .venv stays (remove it by hand to start over)"
@@ -62,6 +63,11 @@ test: environment-test
 	@mkdir -p _build/ipython
 	@$(test_variables) $(run) -m pytest -n 2 --dist loadfile --durations 10 --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/book/sanitize.cfg tests notebooks
+
+coverage: environment-test
+	@mkdir -p _build
+	@$(test_variables) COVERAGE_FILE=_build/coverage $(run) -m pytest -n 2 --dist loadfile \
+	  --cov --cov-report=term tests --ignore=tests/book
 
 format: environment-test
 	@$(run) -m tools.format_cells

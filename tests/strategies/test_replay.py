@@ -287,3 +287,4 @@ def test_bad_sizes(make: Any, size: int) -> None:
         make(size)
     with pytest.raises(InputError, match=f"{size} remembered samples a step: draw at least 1"):
         AGEM(5, sample=size)
+    assert AGEM(5, sample=1).sample == 1

@@ -13,7 +13,7 @@ _STRATEGIES = {
     "agem": "A-GEM",
     "der++": "DER++",
 }
-_LAST = {1: "head only", 2: "last two", 3: "last three", 4: "last four"}
+_LAST = {1: "head only", 2: "last two", 3: "last three", 4: "last four", 6: "last six"}
 _SCENARIOS = {
     "task": "split",
     "domain": "split with shared outputs",

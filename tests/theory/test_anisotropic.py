@@ -352,6 +352,8 @@ def test_input_that_cannot_be_used() -> None:
         anisotropic_risks(tasks, plan, np.eye(3))
     with pytest.raises(InputError, match="not symmetric"):
         anisotropic_risks(tasks, plan, np.triu(np.ones((4, 4))))
+    with pytest.raises(InputError, match="not symmetric"):
+        anisotropic_risks(tasks, plan, [np.eye(4), np.triu(np.ones((4, 4)))])
     with pytest.raises(InputError, match="negative eigenvalue"):
         anisotropic_risks(tasks, plan, -np.eye(4))
     with pytest.raises(InputError, match=r"strengths has shape \(3,\)"):

@@ -21,7 +21,7 @@ from clcore.results.record import results_folder
 from clcore.results.spec import read_grid
 
 VERDICTS = ("supported", "supported in part", "not supported", "not testable here")
-OUTCOMES = ("as claimed", "contrary", "too small", "not distinguishable")
+OUTCOMES = ("as claimed", "contrary", "too small", "not distinguishable", "by construction")
 LEVEL = 0.05
 
 
@@ -37,9 +37,10 @@ class Effect(NamedTuple):
     difference : Interval
         In points, positive in the direction that is claimed, paired by seed; 95 %.
     p : float
-        Of a two-sided t-test against 0, adjusted by Holm over all comparisons of the claim.
+        Of a two-sided t-test against 0, adjusted by Holm over all comparisons of the claim; 1
+        where nothing is tested.
     outcome : str
-        One of `OUTCOMES`.
+        One of `OUTCOMES`; *by construction* if one side cannot forget at all.
     """
 
     where: str
@@ -84,6 +85,9 @@ def verdicts(
     `Ledger.smallest` in that direction, with p < 0.05 after Holm's correction over all comparisons
     of the claim. The claim is *supported* if all of its cases hold, *supported in part* if some
     do, *not supported* if none does, and *not testable here* if there are records for none.
+    What forgets exactly nothing at any seed cannot do otherwise (where tasks have outputs of their
+    own, nothing that they share trains after the first): comparisons of Forgetting with it are
+    shown, but neither tested nor counted.
 
     Parameters
     ----------
@@ -223,6 +227,7 @@ class _Records:
 def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
     labels: list[tuple[str, str, str]] = []
     differences: list[Interval] = []
+    tested: list[bool] = []
     missing: list[str] = []
     for item in claim.check[claim.kind]:
         streams = item if claim.kind == "pairs" else [item]
@@ -232,27 +237,35 @@ def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
             missing.append(f"{where}: {'; '.join(dict.fromkeys(reasons))}")
             continue
         # One entry for each variant, with a setting for each stream of the pair.
-        variants = _side(claim, streams, [claim.check["strategy"]], records)
-        rivals = _side(claim, streams, claim.check["against"], records)
-        for variant in variants:
-            unknown = [
-                _unknown(s, records.ledger.streams[stream]["grid"])
-                for side in (variant, *rivals)
-                for stream, s in zip(streams, side, strict=True)
-            ]
-            if any(unknown):
-                reasons = list(dict.fromkeys(filter(None, unknown)))
-                missing.append(f"{where}: {_label(variant)}: {'; '.join(reasons)}")
-                continue
-            for rival in rivals:
-                labels.append((where, _label(variant), _label(rival)))
-                differences.append(mean_interval(_points(claim, variant, rival)))
-    adjusted = holm([_p(difference) for difference in differences])
-    effects = tuple(
-        Effect(*label, difference, p, _outcome(difference, p, smallest))
-        for label, difference, p in zip(labels, differences, adjusted, strict=True)
-    )
-    return _judged(claim, effects, tuple(dict.fromkeys(missing)))
+        rivals: list[tuple[Setting, ...]] = []
+        unrivalled = False
+        for table in claim.check["against"]:
+            known = []
+            for rival in _side(claim, streams, [table], records):
+                if reason := _unknown(rival, streams, records):
+                    missing.append(f"{where}: {reason}")
+                else:
+                    known.append(rival)
+            unrivalled |= not known
+            rivals += known
+        for variant in _side(claim, streams, [claim.check["strategy"]], records):
+            if reason := _unknown(variant, streams, records):
+                missing.append(f"{where}: {reason}")
+            elif unrivalled:
+                missing.append(f"{where}: {_label(variant)}: nothing to compare it with")
+            else:
+                for rival in rivals:
+                    labels.append((where, _label(variant), _label(rival)))
+                    differences.append(mean_interval(_points(claim, variant, rival)))
+                    trivial = _cannot_forget(claim, variant) or _cannot_forget(claim, rival)
+                    tested.append(not trivial)
+    adjusted = iter(holm([_p(d) for d, counts in zip(differences, tested, strict=True) if counts]))
+    effects = []
+    for label, difference, counts in zip(labels, differences, tested, strict=True):
+        p = next(adjusted) if counts else 1.0
+        outcome = _outcome(difference, p, smallest) if counts else "by construction"
+        effects.append(Effect(*label, difference, p, outcome))
+    return _judged(claim, tuple(effects), tuple(dict.fromkeys(missing)))
 
 
 def _side(
@@ -267,11 +280,14 @@ def _side(
     return list(zip(*found, strict=True))
 
 
-def _unknown(setting: Setting, grid: str) -> str:
-    """Return why a setting of a grid has no numbers; empty if it has."""
-    if setting.record is None:
-        return _unrecorded(grid)
-    return f"{_label([setting])}: {setting.missing}" if setting.missing else ""
+def _unknown(side: Sequence[Setting], streams: Sequence[str], records: _Records) -> str:
+    """Return why a side of a comparison has no numbers; empty if it has."""
+    reasons = [
+        _unrecorded(records.ledger.streams[stream]["grid"]) if s.record is None else s.missing
+        for s, stream in zip(side, streams, strict=True)
+    ]
+    told = "; ".join(dict.fromkeys(filter(None, reasons)))
+    return f"{_label(side)}: {told}" if told else ""
 
 
 def _unrecorded(grid: str) -> str:
@@ -310,6 +326,12 @@ def _measured(claim: Claim, setting: Setting) -> NDArray[np.float64]:
     return MEASURES[claim.check["measure"]](setting.record.accuracy)
 
 
+def _cannot_forget(claim: Claim, settings: Sequence[Setting]) -> bool:
+    return claim.check["measure"] == "forgetting" and not any(
+        _measured(claim, setting).any() for setting in settings
+    )
+
+
 def _p(difference: Interval) -> float:
     """Return the p-value of a two-sided t-test of a mean against 0."""
     if difference.deviation == 0:
@@ -334,18 +356,29 @@ def _judged(claim: Claim, effects: tuple[Effect, ...], missing: tuple[str, ...])
         cases.setdefault((effect.where, effect.strategy), set()).add(effect.outcome)
     variants = Counter(where for where, _ in cases)
     parts: dict[str, list[str]] = {"Holds": [], "Contradicted": [], "Not distinguishable": []}
+    trivial = []
     for (where, strategy), seen in cases.items():
         part = "Contradicted" if "contrary" in seen else "Not distinguishable"
         name = where if variants[where] == 1 else f"{where}: {strategy}"
-        parts["Holds" if seen == {"as claimed"} else part].append(name)
+        if seen == {"by construction"}:
+            trivial.append(name)
+        else:
+            parts["Holds" if seen <= {"as claimed", "by construction"} else part].append(name)
+    count = len(cases) - len(trivial)
     holds = len(parts["Holds"])
     because = ". ".join(
-        f"{part} in {len(names)} of {len(cases)}"
+        f"{part} in {len(names)} of {count}"
         + (f": {'; '.join(names)}" if part != "Not distinguishable" else "")
         for part, names in parts.items()
         if names
     )
-    verdict = "supported in part" if holds else "not supported"
-    return Verdict(
-        claim, "supported" if holds == len(cases) else verdict, because, effects, missing
-    )
+    if trivial:
+        told = f"Not counted, since one side cannot forget there: {'; '.join(trivial)}"
+        because = ". ".join(filter(None, [because, told]))
+    if not count:
+        verdict = "not testable here"
+    elif holds == count:
+        verdict = "supported"
+    else:
+        verdict = "supported in part" if holds else "not supported"
+    return Verdict(claim, verdict, because, effects, missing)

@@ -110,11 +110,13 @@ def ledger(book: Path, *claims: dict[str, Any], **changes: Any) -> Path:
     return path
 
 
-def record(book: Path, spec: Spec, percent: list[float], forgetting: float = 0.0) -> None:
+def record(
+    book: Path, spec: Spec, percent: list[float], forgetting: float | list[float] = 0.0
+) -> None:
     """Write a record of two tasks with this Avg.Acc at each seed, and Forgetting, in percent."""
     table = np.full((len(spec.seeds), 2, 2), np.nan)
     table[:, 1] = np.array(percent)[:, None] / 100
-    table[:, 0, 0] = table[:, 1, 0] + forgetting / 100
+    table[:, 0, 0] = table[:, 1, 0] + np.array(forgetting) / 100
     outcome = Outcome(table, np.zeros((len(percent), 2, 2)), {}, {}, (), 0, 0.0, 0.0)
     write(spec, as_text(spec, outcome, "none", "cpu"), book / "results", replace=True)
 
@@ -234,6 +236,53 @@ def test_better_than_both_needs_both(book: Path) -> None:
     assert [e.outcome for e in found.effects] == ["as claimed"] * 3 + ["not distinguishable"]
 
 
+def test_what_cannot_forget_is_shown_but_not_counted(book: Path) -> None:
+    """Settings in the order of the grid: initialized, ONE and TWO, near and then far."""
+    lost = {"initialized": [4.0, 5.0, 6.0], "two": [1.0, 1.1, 1.2], "one": [0.0] * 3}
+    grid = read_grid(book / "results" / "g.toml")
+    for (spec,) in grid.reported:
+        modules = {1: "one", 2: "two"}.get(spec.strategy.get("modules"), "initialized")
+        record(book, spec, BASE, forgetting=lost[modules])
+    found = verdict(book, measure="forgetting", direction="lower")
+    assert found.verdict == "supported"
+    assert found.because == (
+        f"Holds in 2 of 2: near: {TWO}; far: {TWO}. "
+        f"Not counted, since one side cannot forget there: near: {ONE}; far: {ONE}"
+    )
+    one, two = found.effects[:2]
+    assert (one.p, one.outcome) == (1.0, "by construction")
+    assert one.difference.mean == pytest.approx(5.0)
+    test = ttest_rel(lost["initialized"], lost["two"])
+    assert two.p == pytest.approx(2 * test.pvalue)  # of two that are tested, not of four
+    alone = {"name": "frozen", "modules": 1}
+    found = verdict(book, measure="forgetting", direction="lower", strategy=alone)
+    assert found.verdict == "not testable here"
+    # A rival that cannot forget does not make a strategy worse than both.
+    both = [{"name": "initialized"}, alone]
+    other = {"name": "frozen", "modules": 2}
+    found = verdict(book, measure="forgetting", direction="lower", strategy=other, against=both)
+    assert found.because == "Holds in 2 of 2: near; far"
+    # In accuracy it counts as any other.
+    assert "by construction" not in [e.outcome for e in verdict(book).effects]
+
+
+def test_a_rival_without_record_is_named_and_the_others_compared(book: Path) -> None:
+    recorded(book, [UP, UP], [UP, UP])
+    specs = [setting[0] for setting in read_grid(book / "results" / "g.toml").reported]
+    near_one, far_initialized = specs[1], specs[3]
+    for spec in (near_one, far_initialized):
+        record_path(spec, book / "results").unlink()
+    both = [{"name": "initialized"}, {"name": "frozen"}]
+    found = verdict(book, strategy={"name": "frozen", "modules": 2}, against=both)
+    assert {(e.where, e.against) for e in found.effects} == {("near", "initialized"), ("near", TWO)}
+    lacks = "no record of results/g.toml yet: `clcore run results/g.toml`"
+    assert found.missing == (
+        f"near: {ONE}: {lacks}",
+        f"far: initialized: {lacks}",
+        f"far: {TWO}: nothing to compare it with",
+    )
+
+
 def test_pairs_compare_leads(book: Path) -> None:
     recorded(book, [[5.0, 5.1, 5.3], UP], [UP, [1.0, 1.1, 1.3]])
     found = verdict(book, streams=None, pairs=[["near", "far"]])
@@ -295,7 +344,7 @@ def test_diverged_replicas_are_no_number(book: Path) -> None:
     content["divergences"] = [Divergence(2, 0, 3, 0.1)._asdict()]
     path.write_text(json.dumps(content))
     found = verdict(book)
-    assert found.missing == (f"near: {ONE}: {ONE}: 1 of 3 seeds diverged",)
+    assert found.missing == (f"near: {ONE}: 1 of 3 seeds diverged",)
 
 
 # ------------------------------------------------------------------------------- theorems

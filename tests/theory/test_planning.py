@@ -183,7 +183,7 @@ def test_the_seed_decides() -> None:
     ("arguments", "message"),
     [
         ({"weights": np.ones((3, 3))}, r"weights has shape \(3, 3\), but \(4, 3\)"),
-        ({"candidates": [(2,)]}, "block 2"),
+        ({"candidates": [(2,)]}, "block 2, but the blocks are 0 to 1"),
         ({"restarts": -1}, "restarts = -1"),
     ],
 )

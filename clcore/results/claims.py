@@ -225,9 +225,7 @@ class _Records:
 
 
 def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
-    labels: list[tuple[str, str, str]] = []
-    differences: list[Interval] = []
-    tested: list[bool] = []
+    found: list[tuple[tuple[str, str, str], Interval, bool]] = []  # whether it is to be tested
     missing: list[str] = []
     for item in claim.check[claim.kind]:
         streams = item if claim.kind == "pairs" else [item]
@@ -255,13 +253,13 @@ def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
                 missing.append(f"{where}: {_label(variant)}: nothing to compare it with")
             else:
                 for rival in rivals:
-                    labels.append((where, _label(variant), _label(rival)))
-                    differences.append(mean_interval(_points(claim, variant, rival)))
+                    label = where, _label(variant), _label(rival)
                     trivial = _cannot_forget(claim, variant) or _cannot_forget(claim, rival)
-                    tested.append(not trivial)
-    adjusted = iter(holm([_p(d) for d, counts in zip(differences, tested, strict=True) if counts]))
+                    points = mean_interval(_points(claim, variant, rival))
+                    found.append((label, points, not trivial))
+    adjusted = iter(holm([_p(difference) for _, difference, counts in found if counts]))
     effects = []
-    for label, difference, counts in zip(labels, differences, tested, strict=True):
+    for label, difference, counts in found:
         p = next(adjusted) if counts else 1.0
         outcome = _outcome(difference, p, smallest) if counts else "by construction"
         effects.append(Effect(*label, difference, p, outcome))

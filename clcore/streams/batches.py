@@ -109,7 +109,14 @@ class View:
             if self.orders is not None:
                 self.of_pixels = self.factor, self.shift
 
-    def show(self, rows: Tensor, tasks: Tensor | int, moves: Tensor | None = None) -> Tensor:
+    def show(
+        self,
+        rows: Tensor,
+        tasks: Tensor | int,
+        moves: Tensor | None = None,
+        *,
+        ordered: bool = True,
+    ) -> Tensor:
         """Return images as the networks see them.
 
         Parameters
@@ -120,6 +127,8 @@ class View:
             As which task each image is shown: int64, (R, B), or one for all.
         moves : Tensor, optional
             int64, (R, B, 3): how to augment each image, see `moved`.
+        ordered : bool
+            Whether pixels stand in the tasks' orders, not in that of the data set.
         """
         replicas, size = rows.shape
         # index_select copies whole rows and is 15 times faster than indexing; uint8 is
@@ -129,7 +138,7 @@ class View:
             images = moved(images.view(-1, *self.original), moves.reshape(-1, 3))
         images = images.view(replicas, size, -1)
         factor, shift = self.factor, self.shift
-        if self.orders is not None:
+        if self.orders is not None and ordered:
             orders = _of(self.orders, tasks)
             # A black pixel is normalized as one of the channel where it is shown.
             order = torch.where(orders < 0, self.places, orders) if self.black else orders

@@ -60,8 +60,6 @@ class Run:
         tasks = [s.tasks for s in streams]
         self._trained = View(dataset.train_images, dataset, tasks, network.flat)
         self._judged = View(images, dataset, tasks, network.flat)
-        plain = [tuple(task._replace(pixels=None) for task in one) for one in tasks]
-        self._unordered = View(images, dataset, plain, network.flat)
 
     def arrive(self, task: int) -> None:
         """Turn to the next task."""
@@ -202,15 +200,16 @@ class Run:
         compete = self.competing_for(task)
         counts = torch.tensor(of.counts, device=of.rows.device)
         right = torch.zeros(self.replicas, dtype=torch.float64, device=of.rows.device)
-        view, rows, orders = self._judged, of.rows, self._judged.permutations
+        rows, orders, ordered = of.rows, self._judged.permutations, True
         if orders is not None and isinstance(self.network, MLP) and (rows == rows[0]).all():
             # One reordering of the weights in place of all images, which the replicas then share.
-            view, rows = self._unordered, rows[:1]
+            rows, ordered = rows[:1], False
             parameters = self.network.reordered(parameters, orders[:, task])
         # Activations of many replicas would take more memory than all of training does.
         size = EVALUATION_BATCH * 16 // max(self.replicas, 16)
         for part in torch.arange(max(of.counts), device=counts.device).split(size):
-            logits, _ = self.network.forward(parameters, view.show(rows[:, part], task))
+            images = self._judged.show(rows[:, part], task, ordered=ordered)
+            logits, _ = self.network.forward(parameters, images)
             answers = masked(logits, compete).argmax(2)
             hits = (answers == of.labels[:, part]) & (part < counts[:, None])
             right += hits.sum(1)

@@ -1,10 +1,12 @@
 """Making the environment: a Python too old, what is installed already, what is missing."""
 
 import ast
+import re
 import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,33 @@ def test_a_current_environment_without_the_packages_is_refused(monkeypatch):
     monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SetUpError, match=r"lacks clcore.*pip install -e"):
         check_current("book")
+
+
+# A running kernel: it has every package but this one, and pip installs into a folder on its path.
+KERNEL = """
+import subprocess, sys
+packages, here, *arguments = sys.argv[1:]
+sys.path += [here, packages]
+try:
+    import clcore
+    raise SystemExit("clcore is here already")
+except ModuleNotFoundError:
+    pass
+subprocess.run([sys.executable, "-m", "pip", "install", "--target", here, *arguments], check=True)
+import clcore
+assert clcore.__file__.startswith(here)
+"""
+
+
+def test_colab_imports_the_package_without_a_restart(tmp_path):
+    """An editable installation is seen only by an interpreter that starts after it."""
+    page = (ROOT / "book" / "run-it-yourself.md").read_text(encoding="utf-8")
+    (arguments,) = re.findall(r'^    %pip install (.*) "\./book\[plots\]" myst-nb$', page, re.M)
+    shutil.copytree(ROOT / "clcore", tmp_path / "book" / "clcore")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / "book")
+    (tmp_path / "here").mkdir()
+    packages = sysconfig.get_path("purelib")
+    offline = ["--no-deps", "--no-build-isolation", *arguments.split(), "./book"]
+    command = [sys.executable, "-I", "-S", "-c", KERNEL, packages, str(tmp_path / "here"), *offline]
+    subprocess.run(command, cwd=tmp_path, check=True)

@@ -177,6 +177,7 @@ def _record(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> N
         total=len(specs),
         desc=stage,
         disable=not specs,
+        mininterval=0.1 if sys.stderr.isatty() else 30,  # seconds; a log keeps every line
         bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} runs, {elapsed}<{remaining}",
     )
     running = texts(

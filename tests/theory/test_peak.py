@@ -51,8 +51,8 @@ def test_the_best_gain_for_the_new_task(m: int, n: int) -> None:
 
 
 @pytest.mark.parametrize(("m", "n"), REGIMES)
-def test_ridge_and_early_stopping_have_no_peak(m: int, n: int) -> None:
-    """Proposition that ridge and early stopping have no peak: their filters and the bounds."""
+def test_ridge_and_early_stopping_bound_the_peak(m: int, n: int) -> None:
+    """Proposition that ridge and early stopping bound the peak: their filters and the bounds."""
     rng = np.random.default_rng(m * 100 + n)
     penalty, steps, energies = 0.7, 9, []
     for _ in range(50):

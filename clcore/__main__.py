@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from clcore.device import resolve_device
+from clcore.device import check_device_name, resolve_device
 from clcore.download import KINDS, download
 from clcore.errors import InputError
 from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
@@ -131,7 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     grid = read_grid(options.grid)
-    resolve_device(options.device)
+    if options.scheduler:  # the workers have the device
+        check_device_name(options.device)
+    else:
+        resolve_device(options.device)
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers {options.workers}: give at least 1")
     if options.workers is not None and options.workers > 1 and options.device != "cpu":

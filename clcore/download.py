@@ -1,5 +1,6 @@
 """Data sets fetched into the data root when asked: goes on where it broke off, and verified."""
 
+import fcntl
 import hashlib
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -81,10 +82,21 @@ def fetch(archive: Archive) -> None:
     InputError
         If none has; what came is kept for the next attempt, unless its sum is wrong.
     """
-    path = archive.path
-    if path.exists() and _md5(path) == archive.md5:
+    if _is_whole(archive):
         return
-    part = path.with_name(f"{path.name}.part")
+    part = archive.path.with_name(f"{archive.path.name}.part")
+    with part.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching the same
+        if not _is_whole(archive):
+            _fetch(archive, part)
+
+
+def _is_whole(archive: Archive) -> bool:
+    return archive.path.exists() and _md5(archive.path) == archive.md5
+
+
+def _fetch(archive: Archive, part: Path) -> None:
+    path = archive.path
     problems = []
     for url in archive.urls:
         try:

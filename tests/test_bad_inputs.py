@@ -260,6 +260,13 @@ SPECS = [
         "give a list of values",
     ),
     spec(
+        "search for a rate that is given",
+        "budget = {epochs",
+        SEARCH,
+        "learning_rate = 0.1 in [budget]",
+        "in one of them",
+    ),
+    spec(
         "search for a strategy that is not there",
         "budget = {epochs",
         SEARCH.replace("{", "{ewc = {strength = [1.0]}, "),

@@ -25,6 +25,6 @@ def test_gpu_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert resolve_device("cuda") == torch.device("cuda")
-    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    assert resolve_device("cuda:1") == resolve_device("cuda:01") == torch.device("cuda:1")
     with pytest.raises(InputError, match="numbered 0 to 1"):
         resolve_device("cuda:2")

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -118,6 +119,14 @@ def test_a_server_that_only_sends_all_is_understood(server: Server, tmp_path: Pa
         download("mnist", tmp_path / "data")
     server.break_at = None
     assert len(download("mnist", tmp_path / "data").train_labels) == 12
+
+
+def test_two_at_once_fetch_each_file_once(server: Server, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: download("mnist", root), range(2)))
+    assert [len(dataset.train_labels) for dataset in found] == [12, 12]
+    assert sorted(name for name, _ in server.asked) == sorted(server.files)
 
 
 def test_a_whole_part_is_only_verified(server: Server, tmp_path: Path) -> None:

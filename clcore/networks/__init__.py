@@ -5,8 +5,8 @@ from clcore.networks.network import (
     Network,
     Parameters,
     block_of,
+    check_modules,
     is_statistic,
-    last_blocks,
     trained_names,
 )
 from clcore.networks.resnet import ResNet18
@@ -17,7 +17,7 @@ __all__ = [
     "Parameters",
     "ResNet18",
     "block_of",
+    "check_modules",
     "is_statistic",
-    "last_blocks",
     "trained_names",
 ]

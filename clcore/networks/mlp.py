@@ -179,4 +179,4 @@ def _accumulate(out: Tensor, beta: float, left: Tensor, right: Tensor) -> None:
         out.baddbmm_(left, right, beta=beta)
     else:
         product = left @ right.to(left.dtype)
-        out.mul_(beta).add_(product) if beta != 1 else out.add_(product)
+        out.mul_(beta).add_(product) if beta else out.copy_(product)

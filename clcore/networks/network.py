@@ -117,18 +117,11 @@ def trained_names(parameters: Mapping[str, Tensor], blocks: Sequence[str]) -> li
     return [n for n in parameters if block_of(n) in blocks and not is_statistic(n)]
 
 
-def last_blocks(network: Network, modules: int) -> int:
-    """Return the index of the first of the last `modules` blocks.
-
-    Raises
-    ------
-    InputError
-        If the network has fewer blocks, or `modules` < 0.
-    """
+def check_modules(network: Network, modules: int) -> None:
+    """Raise `InputError` if a network has fewer blocks than `modules`, or `modules` < 0."""
     total = len(network.blocks)
     if not 0 <= modules <= total:
         raise InputError(
             f"{modules} trained modules asked of {network.name}, which has {total} "
             f"({', '.join(network.blocks)}): choose 0 to {total}; it can freeze at most {total}"
         )
-    return total - modules

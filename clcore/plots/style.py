@@ -34,7 +34,9 @@ def use_style() -> None:
     they stay legible where no style sheet of ours applies. A fixed salt and no date make
     equal figures equal bytes.
     """
-    sns.set_theme(context="notebook", style="ticks", palette=list(dict.fromkeys(COLORS.values()))[:4])
+    sns.set_theme(
+        context="notebook", style="ticks", palette=list(dict.fromkeys(COLORS.values()))[:4]
+    )
     mpl.rcParams.update(
         {
             "figure.figsize": (7.2, 3.8),

@@ -21,7 +21,14 @@ from clcore.results.record import results_folder
 from clcore.results.spec import read_grid
 
 VERDICTS = ("supported", "supported in part", "not supported", "not testable here")
-OUTCOMES = ("as claimed", "contrary", "too small", "not distinguishable", "by construction")
+# The outcomes of a comparison, and what a case is said to do by the first that it has.
+_FROM_WORST = {
+    "contrary": "Contradicted",
+    "not distinguishable": "Not distinguishable",
+    "too small": "Too small",
+    "as claimed": "Holds",
+    "by construction": "Holds",
+}
 LEVEL = 0.05
 
 
@@ -40,7 +47,8 @@ class Effect(NamedTuple):
         Of a two-sided t-test against 0, adjusted by Holm over all comparisons of the claim; 1
         where nothing is tested.
     outcome : str
-        One of `OUTCOMES`; *by construction* if one side cannot forget at all.
+        *as claimed*, *contrary*, *too small*, *not distinguishable*, or *by construction* if one
+        side cannot forget at all.
     """
 
     where: str
@@ -353,15 +361,17 @@ def _judged(claim: Claim, effects: tuple[Effect, ...], missing: tuple[str, ...])
     for effect in effects:
         cases.setdefault((effect.where, effect.strategy), set()).add(effect.outcome)
     variants = Counter(where for where, _ in cases)
-    parts: dict[str, list[str]] = {"Holds": [], "Contradicted": [], "Not distinguishable": []}
+    parts: dict[str, list[str]] = {
+        name: [] for name in ("Holds", "Contradicted", "Not distinguishable", "Too small")
+    }
     trivial = []
     for (where, strategy), seen in cases.items():
-        part = "Contradicted" if "contrary" in seen else "Not distinguishable"
+        worst = next(o for o in _FROM_WORST if o in seen)
         name = where if variants[where] == 1 else f"{where}: {strategy}"
         if seen == {"by construction"}:
             trivial.append(name)
         else:
-            parts["Holds" if seen <= {"as claimed", "by construction"} else part].append(name)
+            parts[_FROM_WORST[worst]].append(name)
     count = len(cases) - len(trivial)
     holds = len(parts["Holds"])
     because = ". ".join(

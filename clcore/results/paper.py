@@ -21,6 +21,11 @@ MEASURES = {
     "task_accuracy": task_accuracy,
     "forgetting": forgetting,
 }
+# What reading a file raises that is no such file.
+_UNREADABLE = (
+    *(OSError, UnicodeDecodeError, yaml.YAMLError),
+    *(AttributeError, KeyError, RecursionError, TypeError),
+)
 # What the paper calls a strategy of this package.
 PAPER_NAMES = {"initialized": "initialized", "frozen": "frozen", "hybrid": "adaptive"}
 
@@ -114,7 +119,7 @@ def read_paper(path: str | Path | None = None) -> dict[str, Benchmark]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return {name: _benchmark(name, table) for name, table in content.items()}
-    except (OSError, UnicodeDecodeError, AttributeError, KeyError, yaml.YAMLError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"figures of the paper {str(path)!r} cannot be read ({type(error).__name__}: {error}): "
             "give benchmarks with title, table and rows"

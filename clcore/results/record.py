@@ -282,12 +282,18 @@ def code_version() -> str:
 @cache
 def _commit() -> str | None:
     """Return the commit of the sources, marked if they differ from it; None outside of git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    here = Path(__file__)
+
+    def git(*command: str) -> str:
+        whole = ["git", "-C", str(here.parent), *command]
+        done = subprocess.run(whole, capture_output=True, text=True, timeout=30, check=True)
+        return done.stdout.strip()
+
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        git("ls-files", "--error-unmatch", here.name)  # else it is another project's
+        return git("describe", "--always", "--dirty")
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
 
 
 def _hardware(device: str) -> str:

@@ -79,11 +79,10 @@ def recorded(
     folder: str | Path | None = None,
     device: str = "cpu",
     data: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Record:
     """Return the record of a run; train and write it first if there is none."""
     path = record_path(spec, folder)
     if not path.exists():
-        outcome, checksum = run(spec, device=device, data=data, progress=progress)
+        outcome, checksum = run(spec, device=device, data=data)
         write(spec, as_text(spec, outcome, checksum, device), folder)
     return read_of(spec, folder)

@@ -92,6 +92,7 @@ class Spec:
             raise InputError(f"seeds {list(self.seeds)}: give different whole numbers from 0 on")
         if type(self.holdout) not in (int, float) or not 0 <= self.holdout < 1:
             raise InputError(f"holdout {self.holdout!r}: give a fraction from 0 to below 1")
+        object.__setattr__(self, "holdout", float(self.holdout))  # 0 and 0.0 have one name
         if type(self.tasks) is not int or self.tasks < 0:
             raise InputError(f"tasks {self.tasks!r}: give how many to train, or 0 for all")
 
@@ -212,6 +213,11 @@ def parse_grid(content: Table) -> Grid:
         for name, table in zip(tables, tables_of_setting, strict=True):
             _check_table(name, table)
         stream, network, strategy, budget = tables_of_setting
+        if search and "learning_rate" in budget:
+            raise InputError(
+                f"learning_rate = {budget['learning_rate']} in [budget], and others in [search]: "
+                "give it in one of them"
+            )
         open_options = {
             key: values
             for key, values in options.get(str(strategy.get("name")), {}).items()

@@ -91,8 +91,13 @@ def texts(
         while pending:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             tick(sum(crew.fractions))
-            for future in done:
+            # What is finished is handed on before another run's failure ends this.
+            for future in sorted(done, key=_failed):
                 yield futures[future], future.result()
+
+
+def _failed(future: Future[str]) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def _work(job: Job, report: Callable[[int, float], None]) -> str:
@@ -106,6 +111,7 @@ def _work(job: Job, report: Callable[[int, float], None]) -> str:
         )
     finally:
         torch.set_num_threads(before)
+    report(number, 1.0)  # also if all replicas diverged before the last task
     return as_text(spec, outcome, checksum, device)
 
 

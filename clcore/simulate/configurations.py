@@ -14,20 +14,22 @@ class Configuration(NamedTuple):
     updates: tuple[Update, ...]
 
 
-def draw_configuration(rng: np.random.Generator, margin: int = 10) -> Configuration:
+# Least |m - n|: risks have finite moments of order below (|m - n| + 1) / 2, so with 10 their
+# variance can be estimated; with 3 it is infinite.
+MARGIN = 10
+
+
+def draw_configuration(rng: np.random.Generator) -> Configuration:
     """Draw a sequence that mixes regimes, trainable sets, gains and noise.
 
     1 to 4 blocks of 1 to 20 parameters, 2 to 4 tasks. An update trains a random set of
     blocks, sometimes none, over- or underparameterized with equal chance where both are
-    possible; half of the gains are 1, the others uniform in [0, 1].
+    possible, and |m - n| ≥ 10; half of the gains are 1, the others uniform in [0, 1].
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Source of all choices.
-    margin : int
-        Least |m - n|, at least 2. Risks have finite moments of order below
-        (|m - n| + 1) / 2, so with 10 their variance can be estimated; with 3 it is infinite.
     """
     sizes = rng.integers(1, 21, size=rng.integers(1, 5))
     tasks, parameters = int(rng.integers(2, 5)), int(sizes.sum())
@@ -41,10 +43,10 @@ def draw_configuration(rng: np.random.Generator, margin: int = 10) -> Configurat
         whole = rng.random(len(blocks)) < 0.5
         gains = np.where(whole, 1.0, rng.uniform(size=len(blocks)))
         updates.append(Update(blocks.tolist(), gains.tolist()))
-        if m > margin and rng.random() < 0.5:
-            samples.append(int(rng.integers(1, m - margin + 1)))
+        if m > MARGIN and rng.random() < 0.5:
+            samples.append(int(rng.integers(1, m - MARGIN + 1)))
         else:
-            samples.append(int(rng.integers(m + margin, m + 2 * margin + 20)))
+            samples.append(int(rng.integers(m + MARGIN, m + 2 * MARGIN + 20)))
     return Configuration(
         LinearTasks(
             sizes=sizes,

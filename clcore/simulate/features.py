@@ -19,6 +19,8 @@ Kind = Literal["normal", "uniform", "signs"]
 # Numbers drawn at once on a CPU: few beside its cache, and enough that threads seldom wait for
 # Python's lock.
 _PIECE = 1 << 18
+# Of the random weights: not the numbers that a caller draws from the same seed.
+_SPAWN_KEY = 9
 # Relative size of an eigenvalue below which whitening would amplify rounding errors.
 _DEPENDENT = 1e-10
 
@@ -163,7 +165,8 @@ def relu_features(
             f"images of shape {inputs.shape} and width {width}, but (samples, pixels) and a "
             "width from 1 to below the number of samples are expected"
         )
-    weights = np.random.default_rng(seed).normal(size=(inputs.shape[1], width))
+    draws = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEY,)))
+    weights = draws.normal(size=(inputs.shape[1], width))
     hidden = np.maximum(0.0, (inputs - inputs.mean(axis=0)) @ weights)
     deviation = hidden.std(axis=0)
     if not deviation.all():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clcore.errors import known
 from clcore.measures.gradients import cosine, sign_agreement
-from clcore.networks import Parameters, block_of, last_blocks
+from clcore.networks import Parameters, block_of, check_modules
 from clcore.strategies.strategy import Learner, Strategy, last_modules
 
 METRICS: dict[str, Callable[[Parameters, Parameters], Tensor]] = {
@@ -62,7 +62,7 @@ class Hybrid(Strategy):
         everything = len(learner.network.blocks)
         many = everything if self.many is None else self.many
         for count in (self.few, many):
-            last_blocks(learner.network, count)
+            check_modules(learner.network, count)
         wanted = learner.task > 0 or self.taken == "arrival"
         arrived = _of_body(learner) if wanted else {}
         modules: Tensor | int = everything

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clcore.networks import last_blocks
+from clcore.networks import check_modules
 from clcore.strategies.strategy import Learner, Strategy, last_modules
 
 
@@ -39,7 +39,7 @@ class Partial(Strategy):
 
     def begin(self, learner: Learner) -> Tensor:
         """Return that everything trains on the first task, the last modules afterwards."""
-        last_blocks(learner.network, self.modules)
+        check_modules(learner.network, self.modules)
         everything = len(learner.network.blocks)
         return last_modules(learner, self.modules if learner.task else everything)
 

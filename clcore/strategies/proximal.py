@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clcore.errors import InputError, known
 from clcore.measures.gradients import cosine, inner, of_blocks
-from clcore.networks import Parameters, block_of
+from clcore.networks import Parameters, block_of, trained_names
 from clcore.strategies.strategy import Learner, Strategy
 
 REWOUND = 0.5  # part of a block's update that is taken back to measure a curvature
@@ -87,10 +87,11 @@ class Proximal(Strategy):
 
     def finish(self, learner: Learner) -> None:
         """Measure the task's curvature, and add it to the others'."""
+        names = trained_names(learner.parameters, learner.network.blocks)
         fisher = (
             learner.fisher()
             if self.metric == "fisher"
-            else {n: torch.ones_like(g) for n, g in learner.gradient().items()}
+            else {n: torch.ones_like(learner.parameters[n]) for n in names}
         )
         ratios = self._ratios(learner, fisher)
         for b, block in enumerate(learner.network.blocks):

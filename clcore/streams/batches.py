@@ -69,10 +69,17 @@ class View:
         The tasks of each replica.
     flat : bool
         Whether to return pixels as one axis.
+    noise_seed : int
+        Of the patterns that noisy images share.
     """
 
     def __init__(
-        self, images: Tensor, dataset: Dataset, streams: Sequence[tuple[Task, ...]], flat: bool
+        self,
+        images: Tensor,
+        dataset: Dataset,
+        streams: Sequence[tuple[Task, ...]],
+        flat: bool,
+        noise_seed: int = 0,
     ) -> None:
         self.pixels = images.flatten(1)  # (N, pixels)
         self.original = dataset.shape
@@ -97,8 +104,7 @@ class View:
         if any(task.noise for task in tasks):
             levels = torch.tensor([[task.noise for task in stream] for stream in streams])
             self.noise = levels[..., None].to(device)  # (R, T, 1)
-            draws = torch.Generator().manual_seed(len(images))
-            # Training and judged images differ in number, so in their noise.
+            draws = torch.Generator().manual_seed(noise_seed)
             self.patterns = torch.randn((NOISES, number), generator=draws).to(device)
         # Grey images are scaled by numbers, not by vectors that say the same for each pixel.
         self.factor: Tensor | float = 1 / float(deviation[0])
@@ -227,12 +233,13 @@ def samples(
         Whether to collect what the tasks are judged on, not what they train on.
     """
     of_replica = []
+    on_cpu = labels.cpu()
     for stream in streams:
         parts = []
         for k in tasks:
             task = stream.tasks[k]
             rows = task.test if judged else task.train
-            units = task.outputs[labels.cpu()[rows]]
+            units = task.outputs[on_cpu[rows]]
             parts.append(torch.stack([rows, units, torch.full_like(rows, k)]))
         of_replica.append(torch.cat(parts, 1))  # (3, n)
     counts = tuple(found.shape[1] for found in of_replica)

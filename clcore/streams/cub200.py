@@ -17,7 +17,7 @@ HOW_TO_GET = (
 )
 
 
-def read(root: Path, download: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def read(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return training images and labels, test images and labels.
 
     The photographs become RGB, 64 × 64: of each the largest square in its middle, so that birds
@@ -31,8 +31,6 @@ def read(root: Path, download: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray
     root : Path
         Holds the folder ``CUB_200_2011`` with ``images.txt``, ``image_class_labels.txt``,
         ``train_test_split.txt`` and ``images/<class>/<file>.jpg``.
-    download : bool
-        Makes no difference: see `HOW_TO_GET`.
 
     Raises
     ------

@@ -60,7 +60,7 @@ class Dataset(NamedTuple):
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _digits(root: Path, download: bool) -> Arrays:
+def _digits(root: Path) -> Arrays:
     """Return scikit-learn's 1,797 digits, 8 × 8 pixels; a stratified quarter is the test set."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -73,11 +73,11 @@ def _digits(root: Path, download: bool) -> Arrays:
     return images[train], bunch.target[train], images[test], bunch.target[test]
 
 
-def _torchvision(kind: str) -> Callable[[Path, bool], Arrays]:
-    def read(root: Path, download: bool) -> Arrays:
+def _torchvision(kind: str) -> Callable[[Path], Arrays]:
+    def read(root: Path) -> Arrays:
         parts = []
         for train in (True, False):
-            part = getattr(torchvision_datasets(), kind)(root, train=train, download=download)
+            part = getattr(torchvision_datasets(), kind)(root, train=train)
             images = np.asarray(part.data)
             images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
             parts += [images, np.asarray(part.targets)]
@@ -86,7 +86,7 @@ def _torchvision(kind: str) -> Callable[[Path, bool], Arrays]:
     return read
 
 
-READERS: dict[str, Callable[[Path, bool], Arrays]] = {
+READERS: dict[str, Callable[[Path], Arrays]] = {
     "digits": _digits,
     "mnist": _torchvision("MNIST"),
     "fashion-mnist": _torchvision("FashionMNIST"),
@@ -123,7 +123,7 @@ def available(name: str, root: str | Path | None = None) -> bool:
     return True
 
 
-def load(name: str, root: str | Path | None = None, *, download: bool = False) -> Dataset:
+def load(name: str, root: str | Path | None = None) -> Dataset:
     """Read a data set into memory.
 
     Parameters
@@ -133,8 +133,6 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False) -
         `cub200.read`; the others are read in torchvision's layout.
     root : path, optional
         Folder of the data sets; by default the environment variable `CLCORE_DATA`, else `data`.
-    download : bool
-        Let torchvision fetch what is missing into `root`; it cannot fetch `cub200`.
 
     Returns
     -------
@@ -148,15 +146,16 @@ def load(name: str, root: str | Path | None = None, *, download: bool = False) -
     """
     reader = READERS[known("dataset", name, READERS)]
     folder = data_root(root)
-    if name != "digits" and not download and not folder.is_dir():
-        get = "pass download=True to fetch them there"
+    fetch = f"`clcore data --download {name}`"
+    if name != "digits" and not folder.is_dir():
+        get = f"fetch it with {fetch}"
         raise InputError(
             f"data root {str(folder)!r} for {name} is no folder: set CLCORE_DATA to the folder "
             f"that holds the data sets, or {BY_HAND.get(name, get)}"
         )
-    repair = BY_HAND.get(name, "delete its folder there and pass download=True")
+    repair = BY_HAND.get(name, f"delete its folder there and give {fetch}")
     try:
-        dataset = from_arrays(name, *reader(folder, download))
+        dataset = from_arrays(name, *reader(folder))
     except _BROKEN as error:
         raise InputError(
             f"{name} is missing, incomplete or corrupt under {str(folder)!r} "
@@ -236,6 +235,7 @@ def from_arrays(
     deviation = np.array(
         [np.sqrt(c @ levels**2 / c.sum() - m**2) for c, m in zip(counts, mean, strict=True)]
     )
+    deviation[deviation == 0] = 1.0  # a constant channel becomes 0
     return Dataset(
         name,
         tensors[0],

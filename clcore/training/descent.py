@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from clcore.networks import Parameters, trained_names
+from clcore.networks import Parameters, block_of, trained_names
 from clcore.networks.loss import cross_entropy
 from clcore.strategies import Strategy
 from clcore.streams.batches import Batch
@@ -34,8 +34,9 @@ def sgd(rates: Tensor, momentum: float) -> Rule:
     return move
 
 
-def adam(rates: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Rule:
+def adam(rates: Tensor) -> Rule:
     """Return Adam (Kingma and Ba, 2015), as `torch.optim.Adam` does it."""
+    betas, eps = (0.9, 0.999), 1e-8
     means: Parameters = {}
     squares: Parameters = {}
     steps = 0
@@ -55,8 +56,8 @@ def adam(rates: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 
     return move
 
 
-def _each(rates: Tensor, values: Tensor) -> Tensor:
-    return rates.view(-1, *[1] * (values.dim() - 1))
+def _each(of_replicas: Tensor, values: Tensor) -> Tensor:
+    return of_replicas.view(-1, *[1] * (values.dim() - 1))
 
 
 def descend(
@@ -93,10 +94,16 @@ def descend(
         Training images seen.
     """
     network, parameters = run.network, run.parameters
-    direct = rule is None and type(strategy).gradient is Strategy.gradient
+    hooked = type(strategy).gradient is not Strategy.gradient
+    direct = rule is None and not hooked
     names = trained_names(parameters, network.blocks)
     gradient = {} if direct else {n: torch.zeros_like(parameters[n]) for n in names}
     move = rule or sgd(run.rates, 0.0)
+    held: Parameters = {}  # what a strategy does to the gradient must not move what is frozen
+    if hooked:
+        frozen = ~trainable.to(run.rates.device)
+        for n, g in gradient.items():
+            held[n] = _each(frozen[:, network.blocks.index(block_of(n))], g)
     downhill = -run.rates[:, None] * trainable.to(run.rates.device)
     draws = run.dropout_draws()
     idle = set(stopped)
@@ -109,8 +116,9 @@ def descend(
             break
         images += sum(count for r, count in enumerate(batch.counts) if r not in idle)
         # Who stopped, or has no samples left while others have, must not move.
-        still = sorted(idle | {r for r, count in enumerate(batch.counts) if not count})
-        kept = {n: p[still].clone() for n, p in parameters.items()} if still else {}
+        who = sorted(idle | {r for r, count in enumerate(batch.counts) if not count})
+        still = torch.tensor(who, device=run.rates.device)
+        kept = {n: p[still].clone() for n, p in parameters.items()} if who else {}
         batch = strategy.mix(run, batch)
         counts = [0 if r in idle else count for r, count in enumerate(batch.counts)]
         logits, backward = network.forward(parameters, batch.images, trainable, counts, draws)
@@ -125,6 +133,8 @@ def descend(
         else:
             backward(slope, gradient)
             strategy.gradient(run, gradient)
+            for n, still_blocks in held.items():
+                gradient[n].masked_fill_(still_blocks, 0.0)
             move(parameters, gradient)
         strategy.after_step(run)
         for n, values in kept.items():

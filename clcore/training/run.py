@@ -58,8 +58,10 @@ class Run:
         self._streams, self._seeds, self._dataset, self._augment = streams, seeds, dataset, augment
         images, self._labels = judged_on(streams[0]._replace(dataset=dataset))
         tasks = [s.tasks for s in streams]
-        self._trained = View(dataset.train_images, dataset, tasks, network.flat)
-        self._judged = View(images, dataset, tasks, network.flat)
+        trained, judged = len(dataset.train_images), len(images)
+        judged += judged == trained  # images that are held out have noise of their own, too
+        self._trained = View(dataset.train_images, dataset, tasks, network.flat, trained)
+        self._judged = View(images, dataset, tasks, network.flat, judged)
 
     def arrive(self, task: int) -> None:
         """Turn to the next task."""

@@ -1,6 +1,5 @@
 """Trains the replicas of a strategy over their streams and measures after each task."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -152,10 +151,10 @@ def train(
         If the arguments do not fit each other, before any training.
     """
     place = resolve_device(device)
-    if deterministic and place.type == "cuda":
-        # cuBLAS reads this when it starts; without it torch refuses deterministic products.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+    if place.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32: bf16 is asked for
+        if deterministic:
+            torch.use_deterministic_algorithms(True)
     rates = _check(streams, network, seeds, budget)
     began = time.perf_counter()
     run = Run(
@@ -182,10 +181,11 @@ def train(
         batches = training_batches(
             of, view, seeds, k, budget.epochs, budget.batch, augment=budget.augment
         )
-        rules: dict[str, Callable[[], Rule | None]] = {
-            "sgd": lambda: sgd(run.rates, budget.momentum) if budget.momentum else None,
-            "adam": lambda: adam(run.rates),
-        }
+        rule: Rule | None = None
+        if budget.optimizer == "adam":
+            rule = adam(run.rates)
+        elif budget.momentum:
+            rule = sgd(run.rates, budget.momentum)
         losses, seen = descend(
             run,
             strategy,
@@ -193,7 +193,7 @@ def train(
             list(divergences),
             batches,
             budget.epochs * -(-max(of.counts) // budget.batch),
-            rules[budget.optimizer](),
+            rule,
             observers,
         )
         bad = ~losses.isfinite().cpu()

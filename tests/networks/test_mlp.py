@@ -304,3 +304,14 @@ def test_reordered_weights_do_for_images_what_reordered_images_do_for_weights(
 def test_images_of_all_replicas_are_given_once(parameters: Parameters) -> None:
     expected = NETWORK.forward(parameters, IMAGES[:1].expand(REPLICAS, -1, -1))[0]
     assert torch.equal(NETWORK.forward(parameters, IMAGES[:1])[0], expected)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_gradient_replaces_what_is_no_number(bf16: bool) -> None:
+    network = MLP(4, [3], 2, bf16=bf16)
+    parameters = network.initialize([0], "cpu")
+    images = torch.ones(1, 5, 4)
+    _, backward = network.forward(parameters, images, torch.ones(1, 2, dtype=torch.bool))
+    out = {n: torch.full_like(p, float("nan")) for n, p in parameters.items()}
+    backward(torch.ones(1, 5, 2), out)
+    assert all(gradient.isfinite().all() for gradient in out.values())

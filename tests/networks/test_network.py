@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from clcore.errors import InputError
-from clcore.networks import MLP, Network, ResNet18, block_of, last_blocks, trained_names
+from clcore.networks import MLP, Network, ResNet18, block_of, check_modules, trained_names
 
 NETWORKS: list[Network] = [MLP(4, [5, 6, 7], 3), ResNet18(1, 3, width=2)]
 
@@ -27,12 +27,9 @@ def test_trained_names_leave_out_statistics_and_other_blocks() -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_last_blocks(network: Network) -> None:
-    blocks = network.blocks
-    assert blocks[last_blocks(network, 1) :] == ("head",)
-    assert blocks[last_blocks(network, 3) :] == blocks[-3:]
-    assert blocks[last_blocks(network, len(blocks)) :] == blocks
-    assert last_blocks(network, 0) == len(blocks)
+def test_as_many_modules_as_the_network_has(network: Network) -> None:
+    for modules in range(len(network.blocks) + 1):
+        check_modules(network, modules)
 
 
 @pytest.mark.parametrize("modules", [-1, 5])
@@ -40,7 +37,7 @@ def test_more_modules_than_the_network_has(modules: int) -> None:
     with pytest.raises(
         InputError, match=rf"{modules} trained modules asked of mlp-4-5-6-7-3, which has 4 "
     ):
-        last_blocks(NETWORKS[0], modules)
+        check_modules(NETWORKS[0], modules)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

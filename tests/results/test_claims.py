@@ -215,7 +215,7 @@ def test_a_clear_but_tiny_difference_is_not_named(book: Path) -> None:
     tiny = [0.240, 0.241, 0.242]
     recorded(book, [tiny, [0.260, 0.261, 0.262]], [tiny, tiny])
     found = verdict(book)
-    assert found.because.startswith(f"Holds in 1 of 4: near: {TWO}. Not distinguishable in 3")
+    assert found.because.startswith(f"Holds in 1 of 4: near: {TWO}. Too small in 3 of 4")
     assert all(e.p < 0.05 and e.difference.low > 0 for e in found.effects)
     assert [e.outcome for e in found.effects] == ["too small", "as claimed"] + ["too small"] * 2
 

@@ -1,10 +1,14 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import Future
+from contextlib import contextmanager
 
 import pytest
+import torch
 
 from clcore.__main__ import main
+from clcore.results import workers
 
 GRID = """
 dataset = "digits"
@@ -134,12 +138,46 @@ def test_records_of_another_version_are_flagged_and_run_again_on_request(
     assert "*" not in report()[1]
 
 
+def test_the_workers_of_a_scheduler_have_the_device(grid, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    command = ["run", str(grid), "--results", str(tmp_path / "out"), "--device", "cuda"]
+    assert main(command) == 2
+    assert "finds no GPU here" in capsys.readouterr().err
+    assert main([*command, "--scheduler", "nowhere://x"]) == 2
+    assert "'nowhere://x' cannot be reached" in capsys.readouterr().err
+    assert main([*command[:-1], "gpu", "--scheduler", "nowhere://x"]) == 2
+    assert "unknown device 'gpu'" in capsys.readouterr().err
+
+
+def test_what_is_finished_is_recorded_before_another_run_s_failure(monkeypatch):
+    """All runs end together, one of them in an error: the others' records are handed on first."""
+
+    @contextmanager
+    def crew(count, jobs):
+        def submit(job):
+            future = Future()
+            if job[0] == 0:
+                future.set_exception(RuntimeError("lost"))
+            else:
+                future.set_result(f"text {job[0]}")
+            return future
+
+        yield workers.Crew(submit, [0.0] * jobs)
+
+    monkeypatch.setattr(workers, "_processes", crew)
+    specs = [f"spec {number}" for number in range(40)]
+    found = []
+    with pytest.raises(RuntimeError, match="lost"):
+        found.extend(workers.texts(specs, workers=2, tick=lambda done: None))
+    assert sorted(found) == sorted((f"spec {n}", f"text {n}") for n in range(1, 40))
+
+
 def test_data_says_what_is_here_and_what_to_do(tmp_path, capsys):
     assert main(["data", "--data", str(tmp_path)]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].split(maxsplit=1)[0] == "digits"
     assert "here, 1347 training images" in rows[0]
-    assert "download=True" in rows[1]
+    assert "clcore data --download mnist" in rows[1]
 
 
 def test_help_has_examples_and_exit_codes():

@@ -104,6 +104,9 @@ def test_two_settings_of_one_strategy_keep_their_names():
         ("a: {title: A, table: I, rows: {x: {loss: [1, 2]}}}", "of one of average_accuracy"),
         ("a: {title: A, table: I, rows: {x: {forgetting: [1, low]}}}", "give"),
         ("a: [", "ParserError"),
+        ("a: text", "TypeError"),
+        ("a: null", "TypeError"),
+        ("a: " + "[" * 3000, "RecursionError"),
     ],
 )
 def test_figures_that_cannot_be_used(tmp_path, text, message):

@@ -21,6 +21,7 @@ from clcore.results import (
     run,
     write,
 )
+from clcore.results import record as record_module
 
 GRID = {
     "dataset": "digits",
@@ -193,3 +194,16 @@ def test_options_are_chosen_on_held_out_images(tmp_path):
 
 def test_without_a_search_every_run_is_reported(tmp_path):
     assert chosen(parse_grid(GRID), tmp_path) == [first(GRID)]
+
+
+def test_the_commit_is_that_of_the_package_and_no_other_project(tmp_path, monkeypatch):
+    """Installed into a folder below another project's, the package has no commit of its own."""
+    commit = record_module._commit.__wrapped__
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(tmp_path)]
+    (tmp_path / "record.py").write_text("")
+    subprocess.run([*git, "init", "-q"], check=True)
+    monkeypatch.setattr(record_module, "__file__", str(tmp_path / "record.py"))
+    assert commit() is None
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)
+    assert commit()

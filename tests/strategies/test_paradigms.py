@@ -194,3 +194,23 @@ def test_strategies_by_name() -> None:
 def test_unknown_strategy(wrong: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"unknown strategy '{wrong}': did you mean '{meant}'"):
         strategy(wrong)
+
+
+class Pushing(Frozen):
+    """Adds to every gradient, as a strategy might that corrects them."""
+
+    def gradient(self, learner: Learner, gradient: Parameters) -> None:
+        for g in gradient.values():
+            g.add_(0.01)
+
+
+@pytest.mark.parametrize("network", [MLP(16, [9, 8], 4), ResNet18(1, 4, width=2)])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"optimizer": "adam"}])
+def test_what_is_frozen_stays_whatever_a_strategy_does_to_the_gradient(
+    gray: Dataset, network: Network, options: dict[str, Any]
+) -> None:
+    budget = Budget(epochs=1, batch=16, learning_rate=0.05, **options)
+    outcome = train([permuted(gray, [1.0], seed=0)], network, Pushing(1), [0], budget)
+    assert (outcome.drift[0, 0] > 0).all()
+    assert (outcome.drift[0, 1, :-1] == 0).all()
+    assert outcome.drift[0, 1, -1] > 0

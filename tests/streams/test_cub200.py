@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from clcore.download import download
 from clcore.errors import InputError
 from clcore.streams import available, cub200, load
 
@@ -376,18 +377,17 @@ def test_full_disk_leaves_nothing_behind(folder: Path, monkeypatch: pytest.Monke
 HOW = r"get CUB_200_2011.tgz from https://data.caltech.edu\S+ \(there is no automatic download\)"
 
 
-@pytest.mark.parametrize("download", [False, True])
-def test_missing_set_says_how_to_get_it(tmp_path: Path, download: bool) -> None:
+def test_missing_set_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"cub200 is missing.*images\.txt.*{HOW}.*data root"):
-        load("cub200", tmp_path, download=download)
+        load("cub200", tmp_path)
     with pytest.raises(InputError, match=HOW):
-        load("cub200", tmp_path / "nowhere", download=download)
+        load("cub200", tmp_path / "nowhere")
     assert not available("cub200", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_download_of_what_is_here_loads_it(folder: Path) -> None:
-    assert load("cub200", folder.parent, download=True).classes == 3
+    assert download("cub200", folder.parent).classes == 3
 
 
 @pytest.mark.parametrize("name", LISTS)

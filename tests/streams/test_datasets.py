@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from clcore.errors import InputError
-from clcore.streams import Dataset, available, data_root, from_arrays, load
+from clcore.streams import Dataset, available, data_root, from_arrays, load, permuted
+from clcore.streams.batches import View
 
 
 def fingerprints(images: torch.Tensor, labels: torch.Tensor) -> list[bytes]:
@@ -134,3 +135,15 @@ def test_missing_root(tmp_path: Path) -> None:
 def test_digits_need_no_root(tmp_path: Path, digits: Dataset) -> None:
     assert load("digits", tmp_path / "nowhere").checksum == digits.checksum
     assert available("digits", tmp_path / "nowhere")
+
+
+def test_a_constant_channel_is_shown_as_0() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 2, 4, 4)).astype(np.uint8)
+    images[:, 1] = 7
+    dataset = from_arrays("half", images, np.arange(6) % 2, images, np.arange(6) % 2)
+    tasks = permuted(dataset, [], seed=0).tasks
+    shown = View(dataset.train_images, dataset, [tasks], flat=False)
+    pixels = shown.show(torch.arange(6)[None], 0)[0]
+    assert (pixels[:, 1] == 0).all()
+    assert pixels[:, 0].std().item() == pytest.approx(1, abs=0.01)

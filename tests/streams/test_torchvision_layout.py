@@ -132,7 +132,7 @@ def test_cifar_of_another_sum_is_corrupt(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "cifar100"])
 def test_empty_root_is_missing(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=f"{name} is missing.*download=True"):
+    with pytest.raises(InputError, match=f"{name} is missing.*clcore data --download"):
         load(name, tmp_path)
 
 
@@ -171,6 +171,6 @@ def test_files_of_fashion_mnist_that_do_not_belong_together(tmp_path: Path) -> N
     raw = tmp_path / "FashionMNIST" / "raw"
     (raw / "train-labels-idx1-ubyte").write_bytes((raw / "t10k-labels-idx1-ubyte").read_bytes())
     with pytest.raises(
-        InputError, match=r"training labels .* \(7,\), for 12 images.*download=True"
+        InputError, match=r"training labels .* \(7,\), for 12 images.*clcore data --download"
     ):
         load("fashion-mnist", tmp_path)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from clcore.networks import MLP
 from clcore.streams import Dataset, Stream, Task, from_arrays, permuted
 from clcore.streams.batches import Batch, View, moved, samples, training_batches
+from clcore.training import Run
 
 # ------------------------------------------------------------------ how images are shown
 
@@ -154,13 +156,15 @@ def test_an_image_always_has_the_same_noise() -> None:
     assert ((stronger - 128) - 2 * (first[0, 0] - 128)).abs().max() <= 1.5
 
 
-def test_judged_images_have_noise_of_their_own() -> None:
+@pytest.mark.parametrize(("held_out", "as_many"), [(False, False), (False, True), (True, False)])
+def test_judged_images_have_noise_of_their_own(held_out: bool, as_many: bool) -> None:
     dataset = plain(128)
-    tasks = [noisy(dataset, 20.0)]
-    trained = View(dataset.train_images, dataset, tasks, flat=True)
-    judged = View(dataset.test_images, dataset, tasks, flat=True)
+    test_images = dataset.train_images[: 200 if as_many else 199]
+    dataset = dataset._replace(test_images=test_images, test_labels=torch.zeros(len(test_images)))
+    stream = Stream("noisy", dataset, noisy(dataset, 20.0), "domain", 2, held_out)
+    run = Run([stream], MLP(256, [2], 2), [0], dataset, torch.zeros(1))
     rows = torch.arange(199)[None]
-    one, other = (view.show(rows, 0).flatten() for view in (trained, judged))
+    one, other = (view.show(rows, 0).flatten() for view in (run._trained, run._judged))
     assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1].item()) < 0.03
 
 

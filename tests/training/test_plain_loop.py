@@ -47,7 +47,7 @@ def images_and_units(stream: Stream, k: int, judged: bool) -> tuple[Tensor, Tens
     shown = (chosen - mean) / deviation  # one channel
     units = task.outputs[labels[rows]]
     if task.noise:
-        view = View(pixels, data, [stream.tasks], flat=True)
+        view = View(pixels, data, [stream.tasks], flat=True, noise_seed=len(pixels))
         return view.show(torch.from_numpy(rows)[None], k)[0], units
     return torch.from_numpy(shown).float(), units
 
@@ -182,7 +182,7 @@ def shown(stream: Stream, k: int, judged: bool) -> tuple[Tensor, Tensor]:
     data, task = stream.dataset, stream.tasks[k]
     images, labels = judged_on(stream) if judged else (data.train_images, data.train_labels)
     rows = task.test if judged else task.train
-    view = View(images, data, [stream.tasks], flat=True)
+    view = View(images, data, [stream.tasks], flat=True, noise_seed=len(images))
     return view.show(rows[None], k)[0].double(), task.outputs[labels[rows]]
 
 

@@ -174,7 +174,7 @@ def test_observers_and_a_replica_that_diverges(few: Dataset, way: str) -> None:
     assert [divergence.replica for divergence in found.divergences] == [1]
 
 
-@pytest.mark.parametrize("change", [None, Proximal(0.1), Descent(5, 0.05)])
+@pytest.mark.parametrize("change", [None, Proximal([0.1, 0.2]), Descent(5, 0.05)])
 @pytest.mark.parametrize("kind", ["uniform", "sampled", "normal"])
 def test_simulation(kind: str, change: Any) -> None:
     """Normal features, which a CPU draws in a way of its own, agree within their errors."""

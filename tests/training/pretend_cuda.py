@@ -1,4 +1,8 @@
-"""A GPU that is not there: CPU numbers that count as on `cuda:0`, to see who mixes devices."""
+"""A GPU that is not there: CPU numbers that count as on `cuda:0`, to see who mixes devices.
+
+Torch fills some tensors where nobody can watch it: lists as indices, and `new_tensor`, raise
+`NotImplementedError` when they are used.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -79,7 +83,7 @@ class Computing(TorchDispatchMode):
         there = [value for value in given if isinstance(value, OnGPU)]
         here = [v for v in given if isinstance(v, Tensor) and not isinstance(v, OnGPU)]
         if any(value.is_meta for value in here):
-            raise NotImplementedError(f"{call} of a tensor that no mode saw being made")
+            raise NotImplementedError(f"{call} of a tensor that torch filled unseen")
         lands = kwargs["device"] == META if kwargs.get("device") else bool(there)
         if call is aten.copy_.default:
             lands = isinstance(args[0], OnGPU)

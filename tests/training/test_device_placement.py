@@ -2,9 +2,9 @@
 
 An operation on tensors of two devices, or with a generator of the other one, raises
 `DevicesMixed` where a GPU would refuse it; all else the CPU computes, so that outcomes must be
-those on the CPU, to 1e-5. What this cannot show: whether CUDA has the kernels and what they
+those on the CPU, to 1e-5. What this cannot show: whether CUDA has the kernels, and how they
 round; autocast on CUDA (a ResNet-18 in bf16); deterministic kernels; what a GPU draws; memory;
-speed; more GPUs than one.
+waits and speed; more GPUs than one.
 """
 
 import os
@@ -93,20 +93,20 @@ def check_same(
     return there
 
 
-@pytest.mark.parametrize(
-    "mixes",
-    [
-        lambda there, here: there + here,
-        lambda there, here: there @ here,
-        lambda there, here: torch.cat([there, here]),
-        lambda there, here: there.index_select(0, here.long()),
-        lambda there, here: here.sum().add_(there.sum()),
-        lambda there, here: here[there.long()],
-        lambda there, here: there.copy_(here).sub_(here),
-        lambda there, here: torch.rand(3, device="cuda", generator=torch.Generator()),
-        lambda there, here: here.normal_(generator=torch.Generator("cuda")),
-    ],
-)
+REFUSED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sum": lambda there, here: there + here,
+    "product": lambda there, here: there @ here,
+    "joined": lambda there, here: torch.cat([there, here]),
+    "selected": lambda there, here: there.index_select(0, here.long()),
+    "indexed": lambda there, here: here[there.long()],
+    "changed": lambda there, here: here.sum().add_(there.sum()),
+    "copied": lambda there, here: there.copy_(here).sub_(here),
+    "drawn there": lambda there, here: torch.rand(3, device="cuda", generator=torch.Generator()),
+    "drawn here": lambda there, here: here.normal_(generator=torch.Generator("cuda")),
+}
+
+
+@pytest.mark.parametrize("mixes", REFUSED.values(), ids=REFUSED)
 def test_what_a_gpu_refuses_is_caught(mixes: Callable[[Tensor, Tensor], Tensor]) -> None:
     with pretend_cuda(), pytest.raises(DevicesMixed):
         mixes(torch.ones(3, device="cuda"), torch.ones(3))

@@ -27,6 +27,7 @@ from clcore.results import (
     check_writable,
     chosen,
     data_version,
+    default_workers,
     outdated,
     read_grid,
     read_ledger,
@@ -174,8 +175,6 @@ def _record(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> N
             check_begin(spec, options.data)
     if specs:
         check_writable(options.results)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = options.workers or (cores or 1) * (options.device == "cpu")
     bar = tqdm(
         total=len(specs),
         desc=stage,
@@ -187,7 +186,7 @@ def _record(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> N
         specs,
         device=options.device,
         data=options.data,
-        workers=max(1, min(workers, len(specs))),
+        workers=options.workers or default_workers(options.device, len(specs)),
         scheduler=options.scheduler if specs else None,
         tick=lambda done: bar.update(done - bar.n),
     )

@@ -19,7 +19,7 @@ from clcore.results.record import (
 )
 from clcore.results.recording import check_begin, data_version, recorded, run
 from clcore.results.spec import NETWORKS, STREAMS, Grid, Spec, parse_grid, read_grid
-from clcore.results.workers import WorkersLostError, texts
+from clcore.results.workers import WorkersLostError, default_workers, texts
 
 __all__ = [
     "BESIDE",
@@ -47,6 +47,7 @@ __all__ = [
     "chosen",
     "code_version",
     "data_version",
+    "default_workers",
     "folded_table",
     "holm",
     "outdated",

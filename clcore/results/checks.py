@@ -11,7 +11,7 @@ from clcore.errors import InputError, known
 
 def check_options(
     what: str, table: Mapping[str, Any], maker: Callable[..., Any], given: Sequence[str] = ()
-) -> None:
+) -> dict[str, Any]:
     """Check that `table` holds the arguments of `maker`: all that it needs, of the right types.
 
     Parameters
@@ -22,6 +22,12 @@ def check_options(
         A function or class with type hints.
     given : sequence of str
         Its arguments that come from elsewhere.
+
+    Returns
+    -------
+    dict
+        The table, a whole number as a float where one is expected: 1 and 1.0 are one run. Lists
+        stay as they are: records are named by them.
 
     Raises
     ------
@@ -35,6 +41,7 @@ def check_options(
     for key, value in table.items():
         if not _is_a(value, hints[key]):
             raise InputError(f"{what} with {key} = {value!r}: expected {_text(hints[key])}")
+    return {key: _as(value, hints[key]) for key, value in table.items()}
 
 
 def check_keys(what: str, table: Mapping[str, Any], options: Mapping[str, bool]) -> None:
@@ -74,6 +81,12 @@ def _is_a(value: object, hint: Any) -> bool:
     if hint is int:  # within what a float and a tensor can hold
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(hint, type) and isinstance(value, hint)
+
+
+def _as(value: Any, hint: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        return _as(value, next(part for part in get_args(hint) if _is_a(value, part)))
+    return float(value) if hint is float else value
 
 
 def _text(hint: Any) -> str:

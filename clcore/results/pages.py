@@ -9,9 +9,10 @@ from urllib.parse import quote
 from clcore.errors import InputError
 from clcore.results.choose import chosen
 from clcore.results.paper import Beside
-from clcore.results.record import results_folder
-from clcore.results.recording import data_version, recorded
-from clcore.results.spec import Grid, read_grid
+from clcore.results.record import record_path, results_folder, write
+from clcore.results.recording import data_version
+from clcore.results.spec import Grid, Spec, read_grid
+from clcore.results.workers import default_workers, texts
 
 Cell = str | float | None
 
@@ -19,8 +20,9 @@ Cell = str | float | None
 def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[Grid, Path]:
     """Return the grid `results/<name>.toml` and the folder of its records.
 
-    With the full profile the grid is trained first, into `_build/records`, if its data set is here;
-    what is there already is kept, so that a run that was stopped goes on.
+    With the full profile the grid is trained first, into `_build/records`, if its data set is here,
+    on a CPU in a process for each core; what is there already is kept, so that a run that was
+    stopped goes on.
 
     Parameters
     ----------
@@ -40,11 +42,16 @@ def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[G
     if profile != "full" or data_version(dataset) is None:
         return grid, store / "digits" if dataset == "digits" else store
     folder = store.parent / "_build" / "records"
-    for spec in (spec for setting in grid.searched for spec in setting):
-        recorded(spec, folder=folder, device=device)
-    for spec in chosen(grid, folder):
-        recorded(spec, folder=folder, device=device)
+    _train([spec for setting in grid.searched for spec in setting], folder, device)
+    _train(chosen(grid, folder), folder, device)
     return grid, folder
+
+
+def _train(specs: Sequence[Spec], folder: Path, device: str) -> None:
+    missing = [spec for spec in specs if not record_path(spec, folder).exists()]
+    workers = default_workers(device, len(missing))
+    for spec, text in texts(missing, device=device, workers=workers, tick=lambda done: None):
+        write(spec, text, folder)
 
 
 def folded_table(

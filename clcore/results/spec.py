@@ -82,10 +82,14 @@ class Spec:
 
     def __post_init__(self) -> None:
         check_name("dataset", self.dataset, READERS)
-        _options("stream", self.stream, STREAMS, ("dataset", "seed", "holdout"))
-        _options("network", self.network, NETWORKS, ("dataset", "stream"))
-        _options("strategy", self.strategy, STRATEGIES, ())
-        check_options("budget", self.budget._asdict(), Budget)
+        plain = {
+            "stream": _options("stream", self.stream, STREAMS, ("dataset", "seed", "holdout")),
+            "network": _options("network", self.network, NETWORKS, ("dataset", "stream")),
+            "strategy": _options("strategy", self.strategy, STRATEGIES, ()),
+            "budget": _budget(self.budget._asdict()),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         check_budget(self.budget, len(self.seeds))
         whole = all(type(seed) is int and seed >= 0 for seed in self.seeds)
         if not whole or not self.seeds or len(set(self.seeds)) < len(self.seeds):
@@ -259,8 +263,7 @@ def _spec(
 
 
 def _budget(table: Table) -> Budget:
-    check_options("budget", table, Budget)
-    return Budget(**table)
+    return Budget(**check_options("budget", table, Budget))
 
 
 def _check_table(name: str, value: object) -> None:
@@ -280,9 +283,9 @@ def _rest(table: Table) -> Table:
     return {k: v for k, v in table.items() if k != "name"}
 
 
-def _options(kind: str, table: Table, makers: Mapping[str, Any], given: tuple[str, ...]) -> None:
-    """Check a table's name and its options against what it describes."""
+def _options(kind: str, table: Table, makers: Mapping[str, Any], given: tuple[str, ...]) -> Table:
+    """Return a table whose name and options are checked against what it describes."""
     if "name" not in table:
         raise InputError(f"{kind} {table}: add its name, one of {', '.join(sorted(makers))}")
-    maker = makers[check_name(kind, table["name"], makers)]
-    check_options(f"{kind} {table['name']!r}", _rest(table), maker, given)
+    name = check_name(kind, table["name"], makers)
+    return {"name": name} | check_options(f"{kind} {name!r}", _rest(table), makers[name], given)

@@ -45,6 +45,12 @@ class Crew(NamedTuple):
     fractions: Sequence[float]
 
 
+def default_workers(device: str, runs: int) -> int:
+    """Return how many processes train some runs best: one a core, and one alone on a GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(runs, (cores or 1) if device == "cpu" else 1))
+
+
 def texts(
     specs: Sequence[Spec],
     *,

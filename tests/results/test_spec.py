@@ -60,6 +60,24 @@ def test_identity_is_stable_and_depends_on_every_part():
     assert len(names | {spec.identity()}) == len(changes) + 1
 
 
+@pytest.mark.parametrize(
+    ("part", "whole", "fraction"),
+    [
+        ("strategy", {"name": "ewc", "strength": 1}, {"name": "ewc", "strength": 1.0}),
+        ("strategy", {"strength": 1, "name": "ewc"}, {"name": "ewc", "strength": 1.0}),
+        ("budget", {"learning_rate": 1}, {"learning_rate": 1.0}),
+        ("budget", {"momentum": 0}, {"momentum": 0.0}),
+        ("holdout", 0, 0.0),
+    ],
+)
+def test_a_whole_number_and_its_float_are_one_run(part, whole, fraction):
+    def named(value):
+        return first(GRID | {part: GRID["budget"] | value if part == "budget" else value})
+
+    assert named(whole).identity() == named(fraction).identity()
+    assert named(whole) == named(fraction)
+
+
 def test_a_spec_builds_what_it_names():
     digits = load("digits")
     spec = parse_grid(GRID | {"stream": {"name": "split", "tasks": 5}}).reported[1][0]

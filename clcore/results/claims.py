@@ -20,12 +20,13 @@ from clcore.results.paper import MEASURES
 from clcore.results.record import results_folder
 from clcore.results.spec import read_grid
 
-VERDICTS = ("supported", "supported in part", "not supported", "not testable here")
+VERDICTS = ("supported", "supported in part", "undecided", "not supported", "not testable here")
 # The outcomes of a comparison, and what a case is said to do by the first that it has.
 _FROM_WORST = {
     "contrary": "Contradicted",
-    "not distinguishable": "Not distinguishable",
+    "equal": "Exactly equal",
     "too small": "Too small",
+    "not distinguishable": "Not distinguishable",
     "as claimed": "Holds",
     "by construction": "Holds",
 }
@@ -47,8 +48,8 @@ class Effect(NamedTuple):
         Of a two-sided t-test against 0, adjusted by Holm over all comparisons of the claim; 1
         where nothing is tested.
     outcome : str
-        *as claimed*, *contrary*, *too small*, *not distinguishable*, or *by construction* if one
-        side cannot forget at all.
+        *as claimed*, *contrary*, *equal* (at every seed), *too small*, *not distinguishable*, or
+        *by construction* if one side cannot forget at all.
     """
 
     where: str
@@ -92,7 +93,8 @@ def verdicts(
     A case holds if every comparison in it comes out as claimed: a difference of at least
     `Ledger.smallest` in that direction, with p < 0.05 after Holm's correction over all comparisons
     of the claim. The claim is *supported* if all of its cases hold, *supported in part* if some
-    do, *not supported* if none does, and *not testable here* if there are records for none.
+    do, *not testable here* if there are records for none. If none holds it is *undecided* where
+    nothing can be told apart, and *not supported* where a case is contradicted, equal or too small.
     What forgets exactly nothing at any seed cannot do otherwise (where tasks have outputs of their
     own, nothing that they share trains after the first): comparisons of Forgetting with it are
     shown, but neither tested nor counted.
@@ -347,6 +349,8 @@ def _p(difference: Interval) -> float:
 
 
 def _outcome(difference: Interval, p: float, smallest: float) -> str:
+    if difference.mean == 0 == difference.deviation:
+        return "equal"
     if p >= LEVEL:
         return "not distinguishable"
     if abs(difference.mean) < smallest:
@@ -361,9 +365,7 @@ def _judged(claim: Claim, effects: tuple[Effect, ...], missing: tuple[str, ...])
     for effect in effects:
         cases.setdefault((effect.where, effect.strategy), set()).add(effect.outcome)
     variants = Counter(where for where, _ in cases)
-    parts: dict[str, list[str]] = {
-        name: [] for name in ("Holds", "Contradicted", "Not distinguishable", "Too small")
-    }
+    parts: dict[str, list[str]] = {name: [] for name in ("Holds", *_FROM_WORST.values())}
     trivial = []
     for (where, strategy), seen in cases.items():
         worst = next(o for o in _FROM_WORST if o in seen)
@@ -387,6 +389,9 @@ def _judged(claim: Claim, effects: tuple[Effect, ...], missing: tuple[str, ...])
         verdict = "not testable here"
     elif holds == count:
         verdict = "supported"
+    elif holds:
+        verdict = "supported in part"
     else:
-        verdict = "supported in part" if holds else "not supported"
+        unclear = len(parts["Not distinguishable"]) == count
+        verdict = "undecided" if unclear else "not supported"
     return Verdict(claim, verdict, because, effects, missing)

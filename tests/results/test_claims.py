@@ -123,6 +123,7 @@ def record(
 
 BASE = [50.0, 51.0, 52.0]
 UP, UNSURE, DOWN = [1.0, 1.1, 1.2], [-1.0, 0.0, 1.2], [-1.0, -1.1, -1.2]
+SAME, SMALL = [0.0, 0.0, 0.0], [0.1, 0.101, 0.102]
 
 
 def recorded(book: Path, near: list[list[float]], far: list[list[float]]) -> None:
@@ -164,7 +165,14 @@ def test_holm_by_hand() -> None:
             "not supported",
             f"Contradicted in 3 of 4: near: {TWO}; far",
         ),
-        ([UNSURE, UNSURE], [UNSURE, UNSURE], "not supported", "Not distinguishable in 4 of 4"),
+        ([UNSURE, UNSURE], [UNSURE, UNSURE], "undecided", "Not distinguishable in 4 of 4"),
+        (
+            [UNSURE, SAME],
+            [UNSURE, UNSURE],
+            "not supported",
+            f"Exactly equal in 1 of 4: near: {TWO}",
+        ),
+        ([SMALL, UNSURE], [UNSURE, UNSURE], "not supported", f"Too small in 1 of 4: near: {ONE}"),
     ],
 )
 def test_each_verdict(book: Path, near: Any, far: Any, expected: str, because: str) -> None:
@@ -223,7 +231,7 @@ def test_a_clear_but_tiny_difference_is_not_named(book: Path) -> None:
 def test_equal_values_are_no_difference_and_constant_ones_are(book: Path) -> None:
     recorded(book, [[0, 0, 0], [2.0, 2.0, 2.0]], [UP, UP])
     same, constant, *_ = verdict(book).effects
-    assert (same.p, same.outcome) == (1.0, "not distinguishable")
+    assert (same.p, same.outcome) == (1.0, "equal")
     assert constant.p < 1e-9
     assert constant.outcome == "as claimed"
 
@@ -232,8 +240,8 @@ def test_better_than_both_needs_both(book: Path) -> None:
     recorded(book, [DOWN, UP], [UP, UP])
     both = [{"name": "initialized"}, {"name": "frozen", "modules": 1}]
     found = verdict(book, strategy={"name": "frozen", "modules": 2}, against=both)
-    assert found.because == "Holds in 1 of 2: near. Not distinguishable in 1 of 2"
-    assert [e.outcome for e in found.effects] == ["as claimed"] * 3 + ["not distinguishable"]
+    assert found.because == "Holds in 1 of 2: near. Exactly equal in 1 of 2: far"
+    assert [e.outcome for e in found.effects] == ["as claimed"] * 3 + ["equal"]
 
 
 def test_what_cannot_forget_is_shown_but_not_counted(book: Path) -> None:
@@ -500,7 +508,7 @@ def test_command(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "supported in part  c " in printed
     assert printed.rstrip().endswith(
-        "1 supported, 1 supported in part, 0 not supported, 0 not testable here"
+        "1 supported, 1 supported in part, 0 undecided, 0 not supported, 0 not testable here"
     )
     found = json.loads(out.read_text())
     assert [row["verdict"] for row in found] == ["supported in part", "supported"]

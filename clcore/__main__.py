@@ -19,6 +19,7 @@ from clcore.measures import average_accuracy, forgetting, mean_interval, task_ac
 from clcore.results import (
     VERDICTS,
     Effect,
+    Grid,
     Record,
     Spec,
     Verdict,
@@ -34,6 +35,7 @@ from clcore.results import (
     read_of,
     record_path,
     results_folder,
+    settings,
     texts,
     verdicts,
     write,
@@ -146,7 +148,7 @@ def _run(options: argparse.Namespace) -> int:
     reported = chosen(grid, options.results)
     diverged = _record_missing(reported, "report", options)
     print()
-    _print_table(reported, options)
+    _print_table(grid, options)
     return 1 if diverged else 0
 
 
@@ -202,25 +204,27 @@ def _flag(spec: Spec, options: argparse.Namespace) -> str:
 
 
 def _report(options: argparse.Namespace) -> int:
-    return 1 if _print_table(chosen(read_grid(options.grid), options.results), options) else 0
+    return 1 if _print_table(read_grid(options.grid), options) else 0
 
 
-def _print_table(specs: Sequence[Spec], options: argparse.Namespace) -> int:
-    """Print a row for each run; return how many have no record."""
+def _print_table(grid: Grid, options: argparse.Namespace) -> int:
+    """Print a row for each setting; return how many have no record."""
     print(
         f"{'run':60s}  rate   seeds  Avg.Acc       Task.Acc      Forgetting   "
-        "(percent, mean ± 95 % interval)"
+        "(percent, mean ± 95 % interval)  options"
     )
     missing = 0
     flags = {}
-    for spec in specs:
-        path = record_path(spec, options.results)
-        if not path.exists():
+    for spec, record in settings(grid, options.results):
+        if record is None:  # perhaps its rate is not chosen yet, so that it has no whole name
             missing += 1
-            print(f"{spec.identity():60s}  not recorded: clcore run {options.grid}")
-            continue
-        flags[spec.identity()] = _flag(spec, options)
-        print(_row(spec, read_of(spec, options.results)) + "  *" * bool(flags[spec.identity()]))
+            name = spec.identity().rpartition("-")[0]
+            row, flag = f"{name:60s}  not recorded: clcore run {options.grid}", ""
+        else:
+            row, flag = _row(spec, record), _flag(spec, options)
+            flags[spec.identity()] = flag
+        told = ", ".join(f"{k} {v}" for k, v in spec.strategy.items() if k != "name")
+        print(f"{row}  {'*' if flag else ' '}  {told}".rstrip())
     for differs in sorted(set(filter(None, flags.values()))):
         print(f"* of another version: {differs}; clcore run --refresh {options.grid}")
     return missing

@@ -71,6 +71,22 @@ def test_run_report_and_run_again(run, report, capsys):
     assert "±" in rows[2]
 
 
+def test_a_report_while_the_search_goes_on(run, report, grid):
+    search = "[search]\nlearning_rate = [0.05, 0.1]\nseeds = [7]\nholdout = 0.2\n"
+    fixed = ", learning_rate = RATE"
+    grid.write_text(GRID.replace(fixed, "").replace("[[strategy]]", search + "[[strategy]]", 1))
+    assert run() == 0
+    rows = report()[1].splitlines()
+    more = "[[strategy]]\nname = 'frozen'\nmodules = 2\n"
+    grid.write_text(grid.read_text() + more)
+    code, table = report()
+    assert code == 1
+    assert table.splitlines()[:3] == rows
+    assert table.splitlines()[3].startswith("permuted-digits-mlp-frozen ")
+    assert "not recorded: clcore run" in table.splitlines()[3]
+    assert table.splitlines()[3].endswith("modules 2")
+
+
 def test_one_seed_has_no_interval(run, report, grid):
     grid.write_text(grid.read_text().replace("[0, 1]", "[0]"))
     assert run() == 0

@@ -7,7 +7,6 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,10 +34,9 @@ from clcore.results import (
     read_of,
     record_path,
     results_folder,
+    run_and_record,
     settings,
-    texts,
     verdicts,
-    write,
 )
 from clcore.streams import READERS, data_root, load
 
@@ -184,17 +182,17 @@ def _record(specs: Sequence[Spec], stage: str, options: argparse.Namespace) -> N
         mininterval=0.1 if sys.stderr.isatty() else 30,  # seconds; a log keeps every line
         bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} runs, {elapsed}<{remaining}",
     )
-    running = texts(
-        specs,
-        device=options.device,
-        data=options.data,
-        workers=options.workers or default_workers(options.device, len(specs)),
-        scheduler=options.scheduler if specs else None,
-        tick=lambda done: bar.update(done - bar.n),
-    )
-    with bar, closing(running):
-        for spec, text in running:
-            write(spec, text, options.results, replace=options.refresh)
+    with bar:
+        run_and_record(
+            specs,
+            options.results,
+            again=options.refresh,
+            device=options.device,
+            data=options.data,
+            workers=options.workers or default_workers(options.device, len(specs)),
+            scheduler=options.scheduler if specs else None,
+            tick=lambda done: bar.update(done - bar.n),
+        )
 
 
 def _flag(spec: Spec, options: argparse.Namespace) -> str:

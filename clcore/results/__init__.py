@@ -2,6 +2,7 @@
 
 from clcore.results.choose import Setting, chosen, records, settings
 from clcore.results.claims import VERDICTS, Effect, Verdict, holm, verdicts
+from clcore.results.extend import run_and_record
 from clcore.results.ledger import Claim, Ledger, read_ledger
 from clcore.results.pages import BESIDE, beside_rows, folded_table, page_grid
 from clcore.results.paper import MEASURES, Benchmark, Beside, Published, beside, read_paper
@@ -63,6 +64,7 @@ __all__ = [
     "records",
     "results_folder",
     "run",
+    "run_and_record",
     "settings",
     "texts",
     "verdicts",

@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 from clcore.errors import InputError
 from clcore.results.choose import chosen
+from clcore.results.extend import run_and_record
 from clcore.results.paper import Beside
-from clcore.results.record import record_path, results_folder, write
+from clcore.results.record import record_path, results_folder
 from clcore.results.recording import data_version
 from clcore.results.spec import Grid, Spec, read_grid
-from clcore.results.workers import default_workers, texts
+from clcore.results.workers import default_workers
 
 Cell = str | float | None
 
@@ -50,8 +51,7 @@ def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[G
 def _train(specs: Sequence[Spec], folder: Path, device: str) -> None:
     missing = [spec for spec in specs if not record_path(spec, folder).exists()]
     workers = default_workers(device, len(missing))
-    for spec, text in texts(missing, device=device, workers=workers, tick=lambda done: None):
-        write(spec, text, folder)
+    run_and_record(missing, folder, device=device, workers=workers, tick=lambda done: None)
 
 
 def folded_table(

@@ -123,7 +123,12 @@ def as_text(spec: Spec, outcome: Outcome, data: str, device: str) -> str:
             },
         },
     }
-    return _readable(_no_nan(content)) + "\n"
+    return as_json(_no_nan(content))
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """Return the content of a record as text, each innermost list on one line."""
+    return _readable(content) + "\n"
 
 
 def write(
@@ -320,7 +325,7 @@ def _no_nan(value: Any) -> Any:
 
 
 def _readable(value: Any, indent: int = 0) -> str:
-    """Return JSON with each innermost list on one line, so that a matrix looks like one."""
+    """Return JSON in which a matrix looks like one."""
     space = "  " * (indent + 1)
     if isinstance(value, dict) and value:
         rows = [f"{space}{json.dumps(k)}: {_readable(v, indent + 1)}" for k, v in value.items()]

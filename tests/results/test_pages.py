@@ -96,7 +96,7 @@ def test_the_quick_profile_reads_and_the_full_one_trains(tmp_path, monkeypatch):
     assert len(list(folder.iterdir())) == 3
     (found,) = records(grid, folder)
     assert found.accuracy.shape == (2, 2, 2)
-    monkeypatch.setattr("clcore.results.pages.write", None)  # recording again would fail
+    monkeypatch.setattr("clcore.results.extend.write", None)  # recording again would fail
     page_grid("small", "full")
     monkeypatch.setattr("clcore.results.pages.data_version", lambda name: None)
     assert page_grid("small", "full")[1] == store / "digits"

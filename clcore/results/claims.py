@@ -43,7 +43,8 @@ class Effect(NamedTuple):
     strategy, against : str
         What is compared.
     difference : Interval
-        In points, positive in the direction that is claimed, paired by seed; 95 %.
+        In points, positive in the direction that is claimed, paired by the seeds that both have;
+        95 %.
     p : float
         Of a two-sided t-test against 0, adjusted by Holm over all comparisons of the claim; 1
         where nothing is tested.
@@ -315,28 +316,34 @@ def _label(settings: Sequence[Setting]) -> str:
 def _points(
     claim: Claim, variant: Sequence[Setting], rival: Sequence[Setting]
 ) -> NDArray[np.float64]:
-    """Return the difference at each seed, in points, positive as claimed; of a pair, its change."""
-    if len({setting.spec.seeds for setting in (*variant, *rival)}) > 1:
+    """Return the difference in points, positive as claimed, at each seed that all sides have.
+
+    Of a pair of streams, its change from the first to the second.
+    """
+    sides = (*variant, *rival)
+    seeds = [s for s in sides[0].spec.seeds if all(s in side.spec.seeds for side in sides)]
+    if len(seeds) < 2:
         raise InputError(
             f"claim {claim.id!r}: {_label(variant)} and {_label(rival)} have other seeds: "
-            "compare what can be paired"
+            "compare what can be paired by two seeds or more"
         )
     sign = 100 if claim.check["direction"] == "higher" else -100
     leads = [
-        sign * (_measured(claim, one) - _measured(claim, other))
+        sign * (_measured(claim, one, seeds) - _measured(claim, other, seeds))
         for one, other in zip(variant, rival, strict=True)
     ]
     return leads[0] if len(leads) == 1 else leads[0] - leads[1]
 
 
-def _measured(claim: Claim, setting: Setting) -> NDArray[np.float64]:
+def _measured(claim: Claim, setting: Setting, seeds: Sequence[int]) -> NDArray[np.float64]:
     assert setting.record is not None
-    return MEASURES[claim.check["measure"]](setting.record.accuracy)
+    of_seed = dict(zip(setting.spec.seeds, setting.record.accuracy, strict=True))
+    return MEASURES[claim.check["measure"]](np.array([of_seed[seed] for seed in seeds]))
 
 
 def _cannot_forget(claim: Claim, settings: Sequence[Setting]) -> bool:
     return claim.check["measure"] == "forgetting" and not any(
-        _measured(claim, setting).any() for setting in settings
+        _measured(claim, setting, setting.spec.seeds).any() for setting in settings
     )
 
 

@@ -480,8 +480,28 @@ def test_what_a_grid_does_not_have(book: Path) -> None:
         streams={"near": NEAR, "far": FAR | {"grid": "other"}},
         grids={"g": {}, "other": {}},
     )
-    with pytest.raises(InputError, match="have other seeds: compare what can be paired"):
+    with pytest.raises(InputError, match="have other seeds: compare what can be paired by two"):
         verdicts(read_ledger(file), book / "results")
+
+
+def test_streams_with_other_seeds_are_paired_by_those_in_common(book: Path) -> None:
+    recorded(book, [UP, UP], [UP, UP])
+    other = GRID.replace("seeds = [0, 1, 2]", "seeds = [2, 0, 7]")
+    (book / "results" / "other.toml").write_text(other)
+    for (spec,) in read_grid(book / "results" / "other.toml").reported:
+        frozen = spec.strategy["name"] == "frozen"
+        record(book, spec, list(np.add(BASE, [0.5, 0.2, 9.0] if frozen else 0.0)))
+    file = ledger(
+        book,
+        comparison(streams=None, pairs=[["near", "far"]]),
+        streams={"near": NEAR, "far": FAR | {"grid": "other"}},
+        grids={"g": {}, "other": {}},
+    )
+    (found,) = verdicts(read_ledger(file), book / "results")
+    for effect in found.effects:
+        # UP at seeds 0 and 2, less 0.2 at seed 0 and 0.5 at seed 2.
+        assert effect.difference.seeds == 2
+        assert effect.difference.mean == pytest.approx((1.0 - 0.2 + 1.2 - 0.5) / 2)
 
 
 def test_the_only_stream_of_a_grid_needs_no_table(book: Path) -> None:

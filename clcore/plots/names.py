@@ -7,7 +7,6 @@ _STRATEGIES = {
     "hybrid": "Algorithm 1",
     "scaled": "law, scaled",
     "ball": "law, ball",
-    "ewc": "EWC, tuned",
     "lwf": "LwF",
     "replay": "replay",
     "agem": "A-GEM",
@@ -21,15 +20,18 @@ _SCENARIOS = {
 }
 
 
-def strategy_name(strategy: Mapping[str, Any]) -> str:
+def strategy_name(strategy: Mapping[str, Any], *, searched: bool = True) -> str:
     """Return what a strategy is called, such as ``frozen, head only``.
 
     Parameters
     ----------
     strategy : mapping
         The strategy's table in a grid or a record: `name` and options.
+    searched : bool
+        Whether the strength of EWC was searched, or one was fixed for all streams.
     """
     name = str(strategy["name"])
+    strength = "tuned" if searched else "fixed"
     if name in ("frozen", "partial"):
         modules = strategy.get("modules", 1)
         return f"{name}, {_LAST.get(modules, f'last {modules}')}"
@@ -37,13 +39,13 @@ def strategy_name(strategy: Mapping[str, Any]) -> str:
         return f"Algorithm 1, few = {strategy['few']}"
     if name == "proximal":
         if "strength" in strategy:
-            return "online EWC, tuned"
+            return f"online EWC, {strength}"
         if "metric" in strategy:
             return "undirected, isotropic"
         return "curvature held" if strategy.get("directed") else "undirected"
     if name == "scaled" and "metric" in strategy:
         return "law, scaled, curved"
-    return _STRATEGIES.get(name, name)
+    return f"EWC, {strength}" if name == "ewc" else _STRATEGIES.get(name, name)
 
 
 def stream_name(stream: Mapping[str, Any]) -> str:

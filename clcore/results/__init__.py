@@ -20,7 +20,7 @@ from clcore.results.record import (
 )
 from clcore.results.recording import check_begin, data_version, recorded, run
 from clcore.results.spec import NETWORKS, STREAMS, Grid, Spec, parse_grid, read_grid
-from clcore.results.workers import WorkersLostError, default_workers, texts
+from clcore.results.workers import WorkersLostError, default_workers
 
 __all__ = [
     "BESIDE",
@@ -66,7 +66,6 @@ __all__ = [
     "run",
     "run_and_record",
     "settings",
-    "texts",
     "verdicts",
     "write",
 ]

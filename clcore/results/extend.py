@@ -12,6 +12,8 @@ from clcore.results.record import as_json, read, results_folder, write
 from clcore.results.spec import Spec
 from clcore.results.workers import Tick, texts
 
+Part = tuple[Path, tuple[int, ...]]  # a record, and the seeds that it has
+
 
 def run_and_record(
     specs: Sequence[Spec],
@@ -45,14 +47,15 @@ def run_and_record(
     WorkersLostError
         As `texts`.
     """
-    begun = {}  # name of what is left to train → the whole, and the record of the rest
+    recorded = {} if again else _recorded(specs, folder)
+    lefts, begun = [], {}  # what is left to train → the whole, and the record of the rest
     for spec in specs:
-        part = None if again else _part(spec, folder)
-        seeds = [] if part is None else read(part).spec["seeds"]
+        part, seeds = _part(spec, recorded.get(_kind(spec), []))
         left = changed(spec, seeds=tuple(s for s in spec.seeds if s not in seeds))
-        begun[left.identity()] = left, spec, part
+        begun[left.identity()] = spec, part
+        lefts.append(left)
     running = texts(
-        [left for left, _, _ in begun.values()],
+        lefts,
         device=device,
         data=None if data is None else str(data),
         workers=workers,
@@ -62,7 +65,7 @@ def run_and_record(
     mixed = []
     with closing(running):
         for left, text in running:
-            _, whole, part = begun[left.identity()]
+            whole, part = begun[left.identity()]
             if part is None:
                 write(whole, text, folder, replace=again)
                 continue
@@ -78,17 +81,31 @@ def run_and_record(
         )
 
 
-def _part(spec: Spec, folder: str | Path | None) -> Path | None:
-    """Return the record of most of a run's seeds, but not of all; None if there is none."""
+def _kind(spec: Spec) -> str:
+    return spec.identity().rpartition("-")[0]
+
+
+def _recorded(specs: Sequence[Spec], folder: str | Path | None) -> dict[str, list[Part]]:
+    """Return all records of the kinds of `specs`, each file read once."""
+    place = results_folder(folder)
+    return {
+        kind: [
+            (path, tuple(read(path).spec["seeds"])) for path in sorted(place.glob(f"{kind}-*.json"))
+        ]
+        for kind in {_kind(spec) for spec in specs}
+    }
+
+
+def _part(spec: Spec, recorded: Sequence[Part]) -> Part | tuple[None, tuple[()]]:
+    """Return the record of most of a run's seeds, but not of all; no file and no seeds if none."""
     if not isinstance(spec.budget.learning_rate, int | float):
-        return None  # a rate for each seed
-    found: list[tuple[int, Path]] = []
-    kind = spec.identity().rpartition("-")[0]
-    for path in sorted(results_folder(folder).glob(f"{kind}-*.json")):
-        seeds = tuple(read(path).spec["seeds"])
-        if set(seeds) < set(spec.seeds) and changed(spec, seeds=seeds).identity() == path.stem:
-            found.append((len(seeds), path))
-    return max(found, default=(0, None))[1]
+        return None, ()  # a rate for each seed
+    parts = [
+        (path, seeds)
+        for path, seeds in recorded
+        if set(seeds) < set(spec.seeds) and changed(spec, seeds=seeds).identity() == path.stem
+    ]
+    return max(parts, key=lambda part: len(part[1]), default=(None, ()))
 
 
 def _joined(spec: Spec, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +113,6 @@ def _joined(spec: Spec, old: dict[str, Any], new: dict[str, Any]) -> dict[str, A
     parts = old, new
     where = {seed: (part, i) for part in parts for i, seed in enumerate(part["spec"]["seeds"])}
     order = [where[seed] for seed in spec.seeds]
-
     made, before = new["provenance"], old["provenance"]
     return new | {
         "spec": new["spec"] | {"seeds": list(spec.seeds)},

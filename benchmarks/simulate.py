@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from throughput import matrix_peak, processor
 
 from clcore.simulate import simulate_risks
+from clcore.simulate.normal import fill_normal
 from clcore.theory import LinearTasks, Update
 
 SAMPLES, PARAMETERS, TASKS = 50, 200, 2
@@ -57,6 +58,24 @@ def rate(run: Callable[[int, int], object], trials: int, seconds: float, seed: i
         run(trials, seed + done)
         done += trials
     return done / spent
+
+
+def nanoseconds_per_normal(count: int = 1 << 18, repeats: int = 30) -> dict[str, float]:
+    """Return the least time that one thread takes for a normal number of single precision."""
+    out, torchs = torch.empty(count), torch.Generator().manual_seed(0)
+    numpys = np.random.Generator(np.random.SFC64(0))
+    jobs: dict[str, Callable[[], object]] = {
+        "clcore": lambda: fill_normal(out, torchs),
+        "PyTorch": lambda: out.normal_(generator=torchs),
+        "NumPy": lambda: numpys.standard_normal(out=out.numpy(), dtype=np.float32),
+    }
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(repeats):
+        for name, job in jobs.items():
+            began = time.perf_counter()
+            job()
+            times[name].append(time.perf_counter() - began)
+    return {name: round(1e9 * min(found) / count, 2) for name, found in times.items()}
 
 
 def main() -> None:
@@ -116,6 +135,7 @@ def main() -> None:
         "gflops": round(gflops, 2),
         "ratio": round(statistics.median(ratios), 1),
         "ratios": [round(r, 1) for r in ratios],
+        "nanoseconds_per_normal": nanoseconds_per_normal(),
         "trials_per_second": {name: round(value) for name, value in speed.items()},
     }
     print(f"load before {load:.2f}; both agree, largest |z| {largest:.2f}")
@@ -126,6 +146,7 @@ def main() -> None:
         f"ratio {result['ratio']:.1f} (rounds: {', '.join(map(str, result['ratios']))}); "
         f"{gflops:.1f} GFLOP/s, {gflops / peak:.1%} of the peak"
     )
+    print(f"a normal number, ns: {result['nanoseconds_per_normal']}")
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 LICENSES = ROOT / "LICENSES.md"
+OLDEST_PIP = 25
 HEAD = """\
 # Licences of what the book is built with
 
@@ -64,14 +66,17 @@ def table(packages: list[dict[str, Any]]) -> str:
     rows = []
     for package in packages:
         name = re.sub(r"[-_.]+", "-", package["name"]).lower()
-        version = package["version"].partition("+")[0]  # without the name of a local build
-        rows.append(f"| {name} | {version} | {license_of(package)} |")
+        number = package["version"].partition("+")[0]  # without the name of a local build
+        rows.append(f"| {name} | {number} | {license_of(package)} |")
     rows.sort()
     return HEAD + "\n".join(rows) + "\n"
 
 
 def main() -> int:
     """Write the list; return the exit status."""
+    if int((pip := version("pip")).partition(".")[0]) < OLDEST_PIP:
+        print(f"pip {pip} reads no licence expressions: python -m pip install --upgrade pip")
+        return 1
     LICENSES.write_text(table(report(pins(CONSTRAINTS))), encoding="utf-8")
     return 0
 

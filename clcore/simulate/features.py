@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from clcore.errors import InputError, known
+from clcore.simulate.normal import fill_normal
 from clcore.theory.validation import FloatArray, finite, freeze, one_a_task, second_moments
 
 Kind = Literal["normal", "uniform", "signs"]
 
-# Numbers drawn at once on a CPU: few beside its cache, and enough that threads seldom wait for
-# Python's lock.
-_PIECE = 1 << 18
 # Of the random weights: not the numbers that a caller draws from the same seed.
 _SPAWN_KEY = 9
 # Relative size of an eigenvalue below which whitening would amplify rounding errors.
@@ -180,40 +178,3 @@ def relu_features(
             )
         rows = rows @ (vectors / np.sqrt(values)) @ vectors.T
     return rows
-
-
-def fill_normal(out: Tensor, generator: torch.Generator) -> None:
-    """Fill a dense tensor of single precision with independent N(0, 1) numbers.
-
-    On a CPU by the transform of Box and Muller (Ann. Math. Statist. 29, 1958) of random bits from
-    NumPy's SFC64: vector kernels in place of PyTorch's serial generator. A pair of numbers takes
-    32 bits for its radius and 16 for its angle: on a grid of 2¹⁶ angles all mixed moments of
-    order below 2¹⁶ are those of the circle.
-    """
-    if out.device.type != "cpu":
-        out.normal_(generator=generator)
-        return
-    seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    bits = np.random.Generator(np.random.SFC64(seed))
-    flat = out.as_strided((out.numel(),), (1,))  # independent entries, so in the memory's order
-    for part in flat.split(_PIECE):
-        _box_muller(bits, part.numpy())
-
-
-def _box_muller(bits: np.random.Generator, out: npt.NDArray[np.float32]) -> None:
-    half = (len(out) + 1) // 2
-    # Unlike `random_raw`, this leaves Python's lock to other threads.
-    words = bits.integers(2**64 - 1, size=(3 * half + 3) // 4, dtype=np.uint64, endpoint=True)
-    radius = words.view(np.uint32)[:half].astype(np.float32)
-    radius *= np.float32(2**-32)
-    radius += np.float32(2**-33)  # in (0, 1]: the logarithm of zero is infinite
-    np.log2(radius, out=radius)
-    radius *= np.float32(-2 * math.log(2))
-    np.sqrt(radius, out=radius)
-    angle = words.view(np.int16)[2 * half : 3 * half].astype(np.float32)
-    angle *= np.float32(math.pi / 2**15)
-    cosines, sines = out[:half], out[half:]
-    np.cos(angle, out=cosines)
-    cosines *= radius
-    np.sin(angle[: len(sines)], out=sines)
-    sines *= radius[: len(sines)]

@@ -6,12 +6,11 @@ Book: *When features are not isotropic*, proposition "Symmetric entries".
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kstest
 from sklearn.datasets import load_digits
 
 from clcore.errors import InputError
 from clcore.simulate import IndependentFeatures, SampledFeatures, relu_features, simulate_risks
-from clcore.simulate.features import _PIECE, Kind, fill_normal
+from clcore.simulate.features import Kind
 from clcore.theory import LinearTasks, Problem, Update, anisotropic_risks, expected_risks
 from clcore.theory.validation import FloatArray
 
@@ -30,19 +29,6 @@ def test_moments_of_independent_entries(kind: Kind, fourth: float) -> None:
     np.testing.assert_allclose(rows.mean(0), 0, atol=0.03)
     np.testing.assert_allclose(rows.T @ rows / len(rows), np.eye(4), atol=0.04)
     np.testing.assert_allclose((rows**4).mean(), fourth, rtol=0.05)  # 4 standard errors
-
-
-def test_normal_entries_are_normal_and_independent() -> None:
-    """Moments to the sixth, the whole distribution, and pairs from the same random bits."""
-    drawn = torch.empty(2, 3, 50_001)  # several pieces, and an odd number of entries
-    fill_normal(drawn.mT, torch.Generator().manual_seed(0))
-    z = drawn.double().numpy().ravel()
-    assert kstest(z, "norm").pvalue > 1e-3
-    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96), (6, 15, 10_170)):
-        assert abs((z**power).mean() - moment) < 4.5 * np.sqrt(variance / len(z))
-    for lag in (1, 2, 50_001, _PIECE // 2, (len(z) % _PIECE + 1) // 2):
-        for a, b in ((z[:-lag], z[lag:]), (z[:-lag] ** 2, z[lag:] ** 2)):
-            assert abs(np.corrcoef(a, b)[0, 1]) < 4.5 / np.sqrt(len(a))
 
 
 def test_entries_are_mixed_to_the_covariance() -> None:

@@ -358,7 +358,7 @@ def test_every_figure_says_how_it_was_made(html):
 @pytest.mark.parametrize(
     ("page", "read"),
     [
-        ("split-cifar", {"cifar10", "cifar100"}),
+        ("split-cifar", {"arrival-cifar100", "cifar10", "cifar100"}),
         ("one-update", set()),
         ("scorecard", {path.stem for path in LAYOUT.root.glob("results/*.toml")}),
     ],

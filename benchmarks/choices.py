@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from throughput import processor
 from torch import Tensor
 
 from clcore.networks import MLP, Network, Parameters, ResNet18
@@ -284,6 +285,7 @@ def main() -> None:
             print(f"  {name:32s} {row['milliseconds']:9.2f} ms, {row['gain']:5.2f} x the time")
     if options.out:
         result = {
+            "processor": processor(),
             "cpus": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,

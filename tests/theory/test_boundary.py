@@ -101,6 +101,24 @@ def test_with_the_shared_part_learned_frozen_forgets_less_when_tasks_are_close()
         assert (gap[0] < gap[1]) == (distance < own)
 
 
+def test_many_samples_forget_less_frozen_up_to_an_edge() -> None:
+    """The same corollary, many samples, where frozen training has a slope above 1."""
+    noise, n = 0.7, 70
+    (_, kappa), (_, kq) = (map(float, coefficients(m, n)) for m in (60, 40))
+    assert kq > 1
+    edge = (kappa - kq) * noise**2 / (kq - 1)
+    for shared, less in ((0.9 * edge, True), (1.1 * edge, False)):
+        truths, model = np.zeros((2, 60)), np.zeros(60)
+        model[20] = 2.0
+        truths[1, [0, 21]] = np.sqrt([shared, 3.0])
+        problem = Problem.from_tasks(LinearTasks((20, 40), truths, n, noise, start=model))
+        frozen, whole = (
+            average_forgetting(expected_risks(problem, [Update(()), update]))
+            for update in (FROZEN, WHOLE)
+        )
+        assert (frozen < whole) is less
+
+
 @pytest.mark.parametrize("n", [9, 35, 80])
 def test_one_update_with_the_shared_part_known(n: int) -> None:
     """Corollary "One update, shared part known": both formulas, and where frozen training wins."""
@@ -129,6 +147,11 @@ def test_one_update_with_the_shared_part_known(n: int) -> None:
     if n > 51:
         edge = noise**2 * 30 / 20 * (n - 1) / (n - 51)
         assert mean.difference(edge, 3.0) == pytest.approx(0, abs=1e-12)
+        assert old.constant < 0  # identical tasks are forgotten less under frozen training
+        assert kq < 1
+        assert old.difference(100.0, 50.0) < 0  # then so are all others
+    if n == 35:
+        assert (old.constant < 0) == ((kq - kappa) * noise**2 < (1 - n / 50) * own)
 
 
 @given(

@@ -48,6 +48,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "agem": {"per_task": 500},
     "der++": {"size": 1000},
 }
+# Name, and what makes the strategy of that name.
+CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
+    name: (name, OPTIONS.get(name, {})) for name in STRATEGIES
+} | {"proximal, directed": ("proximal", {"directed": True})}
+
+
+def build(name: str) -> Strategy:
+    """Return a new strategy of a contender."""
+    kind, options = CONTENDERS[name]
+    return strategy(kind, **options)
 
 
 def job(dataset: Dataset, replicas: int, made: Strategy) -> Outcome:
@@ -107,7 +117,7 @@ def forget_peak() -> Callable[[], float]:
 
 def alone(dataset: Dataset, name: str, replicas: int) -> dict[str, float]:
     """Return what a strategy holds and its peak, in this process, which has run nothing else."""
-    made = strategy(name, **OPTIONS.get(name, {}))
+    made = build(name)
     peak = forget_peak()
     job(dataset, replicas, made)
     sizes = (784, 256, 256, 10)
@@ -147,20 +157,20 @@ def main() -> None:
         return
     code = code_version()
     job(first(dataset, 2000), 1, strategy(PLAIN))  # what is slow the first time
-    rows: dict[str, dict[str, Any]] = {name: {} for name in STRATEGIES}
+    rows: dict[str, dict[str, Any]] = {name: {} for name in CONTENDERS}
     for replicas in REPLICAS:
-        ratios: dict[str, list[float]] = {name: [] for name in STRATEGIES}
+        ratios: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         plain: list[float] = []
-        held: dict[str, list[dict[str, float]]] = {name: [] for name in STRATEGIES}
+        held: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
         for _ in range(options.rounds):
-            for name in STRATEGIES:
+            for name in CONTENDERS:
                 plain.append(job(dataset, replicas, strategy(PLAIN)).training_seconds)
-                made = strategy(name, **OPTIONS.get(name, {}))
+                made = build(name)
                 ratios[name].append(job(dataset, replicas, made).training_seconds / plain[-1])
                 held[name].append(memory(options, name, replicas))
                 print(f"  {name}, {replicas}: {ratios[name][-1]:.2f} x the time", flush=True)
         usual = statistics.median(found["peak"] for found in held[PLAIN])
-        for name in STRATEGIES:
+        for name in CONTENDERS:
             rows[name][f"replicas_{replicas}"] = {
                 "time": round(statistics.median(ratios[name]), 2),
                 "times": [round(ratio, 2) for ratio in ratios[name]],
@@ -175,7 +185,7 @@ def main() -> None:
             "peak_itself_megabytes": round(usual, 1),
         }
     for name, row in rows.items():
-        print(f"{name:12s}", end="")
+        print(f"{name:18s}", end="")
         for replicas in REPLICAS:
             found = row[f"replicas_{replicas}"]
             print(
@@ -189,7 +199,7 @@ def main() -> None:
         result = {
             "rounds": options.rounds,
             "images": options.images,
-            "options": OPTIONS,
+            "contenders": CONTENDERS,
             "processor": processor(),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),

@@ -58,7 +58,10 @@ def stream_name(stream: Mapping[str, Any]) -> str:
     """
     if stream["name"] == "permuted":
         parts = set(stream["fractions"])
-        return "mixed" if len(parts) > 1 else "unrelated" if parts == {1.0} else "near"
+        if len(parts) > 1:
+            return "mixed"
+        moved = parts.pop()
+        return "unrelated" if moved == 1 else "near" if moved <= 0.1 else f"{moved:g} moved"
     if stream["name"] == "split":
         return _SCENARIOS[stream.get("scenario", "task")]
     return str(stream["name"])

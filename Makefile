@@ -18,7 +18,7 @@ given := --profile '$(PROFILE)' --device '$(DEVICE)' --seed '$(SEED)'
 
 # Tests repeat the stored notebooks: one thread each, two at a time, no personal configuration.
 test_variables := OMP_NUM_THREADS=1 PYTHONHASHSEED=0 IPYTHONDIR="$(CURDIR)/_build/ipython" \
-  CLCORE_DATA="$(or $(CLCORE_DATA),$(CURDIR)/data)"
+  CLCORE_DATA="$(or $(CLCORE_DATA),$(CURDIR)/data)" CLCORE_RESULTS= MPLBACKEND=
 
 .DEFAULT_GOAL := help
 .PHONY: help book pdf record test coverage format serve clean environment-book environment-test

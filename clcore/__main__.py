@@ -33,7 +33,6 @@ from clcore.results import (
     read_ledger,
     read_of,
     record_path,
-    results_folder,
     run_and_record,
     settings,
     verdicts,
@@ -118,7 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     except BrokenPipeError:  # who read the output has stopped, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if options.action is not _run:
+            return 0
+        print(f"clcore: nobody reads the output any more; {GOES_ON}", file=sys.stderr)
+        return 4
     except OSError as error:
         print(
             f"clcore: {error}: make room, or give a place that can be written; {GOES_ON}",
@@ -251,8 +253,9 @@ def _claims(options: argparse.Namespace) -> int:
         raise InputError(
             f"--json {str(options.json)!r} is no place for a file: give one in a folder that exists"
         )
-    file = options.ledger or results_folder(options.results).parent / "book" / "claims.yml"
-    found = verdicts(read_ledger(file), options.results, run_tests=options.run_tests)
+    found = verdicts(
+        read_ledger(options.ledger or _ledger()), options.results, run_tests=options.run_tests
+    )
     for verdict in found:
         print(f"{verdict.verdict:18s} {verdict.claim.id:28s} {_effects(verdict.effects)}".rstrip())
         print(textwrap.indent(textwrap.fill(verdict.claim.statement, 96), "    "))
@@ -266,6 +269,12 @@ def _claims(options: argparse.Namespace) -> int:
         text = json.dumps([_as_table(verdict) for verdict in found], indent=1, ensure_ascii=False)
         options.json.write_text(text + "\n", encoding="utf-8")
     return 0
+
+
+def _ledger() -> Path:
+    """Return `book/claims.yml`, here or in the nearest folder above."""
+    here, name = Path.cwd(), Path("book", "claims.yml")
+    return next((p / name for p in (here, *here.parents) if (p / name).exists()), here / name)
 
 
 def _as_table(verdict: Verdict) -> dict[str, object]:

@@ -49,16 +49,21 @@ def download(name: str, root: str | Path | None = None) -> Dataset:
     """
     known("dataset", name, READERS)
     folder = data_root(root)
+    torchvision_datasets()  # before torchvision itself: it may have to be told of operators
     if available(name, folder):
         return load(name, folder)
     if name not in KINDS:
         raise InputError(f"{name} is not here: {BY_HAND[name]}")
     from torchvision.datasets.utils import extract_archive
 
-    for archive in archives(name, folder):
-        archive.path.parent.mkdir(parents=True, exist_ok=True)
-        fetch(archive)
-        extract_archive(archive.path, archive.path.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching or unpacking the same
+        if not available(name, folder):
+            for archive in archives(name, folder):
+                archive.path.parent.mkdir(parents=True, exist_ok=True)
+                fetch(archive)
+                extract_archive(archive.path, archive.path.parent)
     return load(name, folder)
 
 
@@ -82,21 +87,11 @@ def fetch(archive: Archive) -> None:
     InputError
         If none has; what came is kept for the next attempt, unless its sum is wrong.
     """
-    if _is_whole(archive):
-        return
-    part = archive.path.with_name(f"{archive.path.name}.part")
-    with part.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching the same
-        if not _is_whole(archive):
-            _fetch(archive, part)
-
-
-def _is_whole(archive: Archive) -> bool:
-    return archive.path.exists() and _md5(archive.path) == archive.md5
-
-
-def _fetch(archive: Archive, part: Path) -> None:
     path = archive.path
+    if path.exists() and _md5(path) == archive.md5:
+        return
+    part = path.with_name(f"{path.name}.part")
+    part.touch()
     problems = []
     for url in archive.urls:
         try:

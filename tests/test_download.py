@@ -141,7 +141,8 @@ def test_another_content_is_refused_and_not_kept(server: Server, tmp_path: Path)
     server.files[FIRST] = b"<html>Please log in</html>"
     with pytest.raises(InputError, match=r"MD5 sum \w{32}, expected \w{32}"):
         download("mnist", tmp_path / "data")
-    assert not [p for p in (tmp_path / "data").rglob("*") if p.is_file()]
+    left = [p.name for p in (tmp_path / "data").rglob("*") if p.is_file()]
+    assert left == [".mnist.lock"]
     server.files[FIRST] = right
     assert len(download("mnist", tmp_path / "data").train_labels) == 12
 

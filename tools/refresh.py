@@ -226,6 +226,8 @@ def kernel_environment(layout: Layout) -> dict[str, str]:
     """Return variables that make two runs alike: one thread each, no personal settings."""
     return {
         "CLCORE_DATA": str(data_folder(layout)),
+        "CLCORE_RESULTS": str(layout.root / "results"),
+        "MPLBACKEND": "",  # as Jupyter chooses: with another one there are no figures
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(layout.build / "ipython"),

@@ -99,7 +99,8 @@ def build(layout: Layout, notebooks: Path, html: Path) -> bool:
     stage(layout, notebooks, work / "book")
     config = work / "_config.yml"
     config.write_text(configuration(layout), encoding="utf-8")
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(work / "book")]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
+    command += [str(work / "book")]
     command += ["-W", "-n", "--keep-going", "-q", "--config", str(config)]
     command += ["--toc", str(layout.root / "_toc.yml"), "--path-output", str(work)]
     environment = {**os.environ, "NO_COLOR": "1"}

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from tools.layout import Layout
 
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib", "seaborn", "ipykernel")
+PACKAGES = (
+    *("torch", "torchvision", "numpy", "scipy", "numba", "scikit-learn"),
+    *("matplotlib", "seaborn", "ipykernel"),
+)
 Key = dict[str, str]
 
 
@@ -28,15 +31,25 @@ def data_folder(layout: Layout) -> Path:
     return Path(os.environ.get("CLCORE_DATA") or layout.root / "data").expanduser().absolute()
 
 
+def _listed(folder: Path) -> list[str]:
+    """Return what is in a folder and the folders in it: names and sizes, not contents."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return [f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in files]
+
+
 def shared_inputs(layout: Layout) -> Key:
     """Return hashes of what every notebook depends on, by a name that can be shown."""
-    results = (file for file in layout.root.glob("results/**/*") if file.suffix != ".md")
+    results = (
+        file
+        for file in layout.root.glob("results/**/*")
+        if file.suffix != ".md" and not file.name.startswith(".")  # half-written records
+    )
     data = data_folder(layout)
     return {
         "clcore": digest(layout.root.glob("clcore/**/*.py"), layout.root),
         "book": digest(layout.book.glob("*.yml"), layout.book),
         "results": digest((file for file in results if file.is_file()), layout.root),
-        "data": " ".join([str(data), *sorted(file.name for file in data.glob("*"))]),
+        "data": " ".join([str(data), *_listed(data)]),
         "packages": " ".join([platform.python_version(), *(version(name) for name in PACKAGES)]),
         "tools": digest([Path(__file__).with_name("notebooks.py")], Path(__file__).parent),
     }

@@ -1,7 +1,9 @@
 """Say of each figure how it was made: the records it reads, the code, and the command.
 
 The end of each chapter says it for the whole chapter, and every figure's caption links there. Where
-a page names a grid (`results/NAME.toml`), the name links to that grid on the page of records.
+a page names a grid (`results/NAME.toml`), the name links to that grid on the page of records. What
+a page reads is told from its cells: names of grids and of benchmarks in quotes, with or without an
+ending (a name that a data set has, too, where it is given to `page_grid`).
 """
 
 import json
@@ -13,10 +15,10 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from clcore.results import code_version, results_folder
+from clcore.results import code_version, read_ledger, results_folder
+from clcore.streams import READERS
 
 GRID = re.compile(r"results/([\w-]+)\.toml")
-BENCHMARK = re.compile(r"results/benchmarks/([\w-]+)\.json")
 ANCHOR = "how-this-page-was-made"
 RECORDS = "records"  # the page that lists them
 
@@ -28,11 +30,23 @@ def grids() -> frozenset[str]:
 
 
 def grids_read(code: list[str]) -> list[str]:
-    """Return the grids that a page's cells read: those whose name stands in quotes."""
+    """Return the grids that a page's cells read: those whose name stands in quotes, or in the ledger."""
     text = "\n".join(code)
-    if 'glob("*.toml")' in text or "read_ledger" in text:
+    if 'glob("*.toml")' in text:
         return sorted(grids())
-    return sorted(name for name in grids() if f'"{name}"' in text)
+    ledger = results_folder().parent / "book" / "claims.yml"
+    told = read_ledger(ledger).grids.keys() if "read_ledger" in text else ()
+    quoted = {n: rf'page_grid\("{n}"' if n in READERS else rf'"{n}(\.toml)?"' for n in grids()}
+    return sorted(n for n, pattern in quoted.items() if n in told or re.search(pattern, text))
+
+
+def benchmarks_read(code: list[str]) -> list[str]:
+    """Return the measurements by scripts that a page's cells read."""
+    text = "\n".join(code)
+    if '"benchmarks"' not in text:
+        return []
+    names = (path.stem for path in (results_folder() / "benchmarks").glob("*.json"))
+    return sorted(name for name in names if re.search(rf'"{name}(\.json)?"', text))
 
 
 def made(app: Sphinx, page: str, notebook: dict[str, object], figures: int) -> str:
@@ -43,7 +57,7 @@ def made(app: Sphinx, page: str, notebook: dict[str, object], figures: int) -> s
     names = grids_read(code)
     there = app.builder.get_relative_uri(page, RECORDS)
     links = ", ".join(f'<a href="{there}#grid-{name}">{escape(name)}</a>' for name in names)
-    benchmarks = sorted({name for text in code for name in BENCHMARK.findall(text)})
+    benchmarks = benchmarks_read(code)
     rows = [
         f"Its {figures} figures and all computed numbers come from the cells of "
         f"<code>book/{page}.md</code>, with code version <code>{code_version()}</code>. "
@@ -51,7 +65,8 @@ def made(app: Sphinx, page: str, notebook: dict[str, object], figures: int) -> s
         f'Records that it reads: {links}. <a href="{there}">Records</a> has their code, '
         "environment and command."
         if names
-        else "It reads no records of training runs: everything is computed on the page.",
+        else "It reads no records of training runs"
+        + ("." if benchmarks else ": everything is computed on the page."),
     ]
     if benchmarks:
         rows.append(

@@ -172,13 +172,21 @@ def _check_test(claim: Claim, node: str, root: Path) -> None:
 
 
 def _failed(nodes: Sequence[str], root: Path) -> frozenset[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", *nodes]
+    """Return the tests that did not pass: they failed, broke, or were skipped."""
+    if not nodes:  # pytest would run every test there is
+        return frozenset()
+    options = ["-q", "--tb=no", "--color=no", "-rpfE"]
+    command = [sys.executable, "-m", "pytest", *options, *nodes]
     ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if ran.returncode not in (0, 1):
-        raise InputError(f"tests of the theorems could not be run:\n{ran.stdout}{ran.stderr}")
     lines = [line.split() for line in ran.stdout.splitlines()]
-    names = {line[1].partition("[")[0] for line in lines if line[:1] in (["FAILED"], ["ERROR"])}
-    return frozenset(names)
+    named = {
+        word: {line[1].partition("[")[0] for line in lines if line[:1] == [word]}
+        for word in ("PASSED", "FAILED", "ERROR")
+    }
+    failed = named["FAILED"] | named["ERROR"]
+    if ran.returncode not in (0, 1) or (ran.returncode and not failed):
+        raise InputError(f"tests of the theorems could not be run:\n{ran.stdout}{ran.stderr}")
+    return frozenset(failed | (set(nodes) - named["PASSED"]))
 
 
 # -------------------------------------------------------------------------------- records
@@ -281,11 +289,15 @@ def _side(
     claim: Claim, streams: Sequence[str], strategies: Sequence[Table], records: _Records
 ) -> list[tuple[Setting, ...]]:
     found = [[s for table in strategies for s in records.matching(n, table)] for n in streams]
-    if len({len(settings) for settings in found}) > 1:
-        raise InputError(
-            f"claim {claim.id!r}: {' and '.join(streams)} have other numbers of variants of "
-            f"{strategies}: name the options of one"
-        )
+    first, *others = found
+    variants = [setting.spec.strategy for setting in first]
+    for other in others:
+        if sorted(map(str, variants)) != sorted(str(setting.spec.strategy) for setting in other):
+            raise InputError(
+                f"claim {claim.id!r}: {' and '.join(streams)} have other variants of "
+                f"{strategies}: name the options of one"
+            )
+        other.sort(key=lambda setting: variants.index(setting.spec.strategy))
     return list(zip(*found, strict=True))
 
 

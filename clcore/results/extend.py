@@ -9,10 +9,11 @@ from typing import Any
 
 from clcore.errors import InputError
 from clcore.results.record import as_json, read, results_folder, write
+from clcore.results.recording import data_version
 from clcore.results.spec import Spec
 from clcore.results.workers import Tick, texts
 
-Part = tuple[Path, tuple[int, ...]]  # a record, and the seeds that it has
+Part = tuple[Path, tuple[int, ...], str]  # a record, the seeds that it has, and its data
 
 
 def run_and_record(
@@ -42,20 +43,29 @@ def run_and_record(
     Raises
     ------
     InputError
-        If a recorded part was made with other data than the new one, which is then recorded by
-        itself, so that nothing is lost; otherwise as `texts`.
+        If a recorded part was made with other data than those here: nothing is run then. If only
+        the workers have the data, the new seeds are recorded by themselves, so that nothing is
+        lost. Otherwise as `texts`.
     WorkersLostError
         As `texts`.
     """
     recorded = {} if again else _recorded(specs, folder)
-    lefts, begun = [], {}  # what is left to train → the whole, and the record of the rest
+    begun: dict[str, list[tuple[Spec, Path | None]]] = {}
+    lefts = {}  # what is left to train, each once; `begun`: the wholes that need it, and their rest
     for spec in specs:
-        part, seeds = _part(spec, recorded.get(_kind(spec), []))
-        left = changed(spec, seeds=tuple(s for s in spec.seeds if s not in seeds))
-        begun[left.identity()] = spec, part
-        lefts.append(left)
+        part = _part(spec, recorded.get(_kind(spec), []))
+        here = data_version(spec.dataset, data) if part and not scheduler else None
+        if part and here not in (None, part[2]):
+            raise InputError(
+                f"record {part[0].name} is of other data ({part[2]}) than those here ({here}): run "
+                "all seeds with --refresh"
+            )
+        had = part[1] if part else ()
+        left = changed(spec, seeds=tuple(s for s in spec.seeds if s not in had))
+        lefts[left.identity()] = left
+        begun.setdefault(left.identity(), []).append((spec, part[0] if part else None))
     running = texts(
-        lefts,
+        list(lefts.values()),
         device=device,
         data=None if data is None else str(data),
         workers=workers,
@@ -65,15 +75,15 @@ def run_and_record(
     mixed = []
     with closing(running):
         for left, text in running:
-            whole, part = begun[left.identity()]
-            if part is None:
-                write(whole, text, folder, replace=again)
-                continue
-            old, new = (json.loads(t) for t in (part.read_text(encoding="utf-8"), text))
-            if old["provenance"]["data"] != new["provenance"]["data"]:
-                mixed.append(f"{part.name} and {write(left, text, folder).name}")
-            else:
-                write(whole, as_json(_joined(whole, old, new)), folder)
+            for whole, rest in begun[left.identity()]:
+                if rest is None:
+                    write(whole, text, folder, replace=again)
+                    continue
+                old, new = (json.loads(t) for t in (rest.read_text(encoding="utf-8"), text))
+                if old["provenance"]["data"] != new["provenance"]["data"]:
+                    mixed.append(f"{rest.name} and {write(left, text, folder).name}")
+                else:
+                    write(whole, as_json(_joined(whole, old, new)), folder)
     if mixed:
         raise InputError(
             f"records of other data than those of the further seeds: {'; '.join(mixed)}; all are "
@@ -88,24 +98,25 @@ def _kind(spec: Spec) -> str:
 def _recorded(specs: Sequence[Spec], folder: str | Path | None) -> dict[str, list[Part]]:
     """Return all records of the kinds of `specs`, each file read once."""
     place = results_folder(folder)
-    return {
-        kind: [
-            (path, tuple(read(path).spec["seeds"])) for path in sorted(place.glob(f"{kind}-*.json"))
-        ]
-        for kind in {_kind(spec) for spec in specs}
-    }
+    found: dict[str, list[Part]] = {}
+    for kind in {_kind(spec) for spec in specs}:
+        for path in sorted(place.glob(f"{kind}-*.json")):
+            record = read(path)
+            part = path, tuple(record.spec["seeds"]), str(record.provenance.get("data"))
+            found.setdefault(kind, []).append(part)
+    return found
 
 
-def _part(spec: Spec, recorded: Sequence[Part]) -> Part | tuple[None, tuple[()]]:
-    """Return the record of most of a run's seeds, but not of all; no file and no seeds if none."""
+def _part(spec: Spec, recorded: Sequence[Part]) -> Part | None:
+    """Return the record of most of a run's seeds, but not of all."""
     if not isinstance(spec.budget.learning_rate, int | float):
-        return None, ()  # a rate for each seed
+        return None  # a rate for each seed
     parts = [
-        (path, seeds)
-        for path, seeds in recorded
+        (path, seeds, data)
+        for path, seeds, data in recorded
         if set(seeds) < set(spec.seeds) and changed(spec, seeds=seeds).identity() == path.stem
     ]
-    return max(parts, key=lambda part: len(part[1]), default=(None, ()))
+    return max(parts, key=lambda part: len(part[1]), default=None)
 
 
 def _joined(spec: Spec, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +129,9 @@ def _joined(spec: Spec, old: dict[str, Any], new: dict[str, Any]) -> dict[str, A
         "spec": new["spec"] | {"seeds": list(spec.seeds)},
         "accuracy": [part["accuracy"][i] for part, i in order],
         "drift": [part["drift"][i] for part, i in order],
-        "notes": {name: [part["notes"][name][i] for part, i in order] for name in new["notes"]},
+        "notes": {
+            name: _note(name, order) for name in dict.fromkeys([*old["notes"], *new["notes"]])
+        },
         "divergences": [
             d | {"replica": spec.seeds.index(part["spec"]["seeds"][d["replica"]])}
             for part in parts
@@ -132,3 +145,13 @@ def _joined(spec: Spec, old: dict[str, Any], new: dict[str, Any]) -> dict[str, A
         }
         | {"parts": [before, made]},
     }
+
+
+def _note(name: str, order: Sequence[tuple[dict[str, Any], int]]) -> list[Any]:
+    """Return a note of each seed; nulls where a part has none, whose seeds diverged before it."""
+    like = next(part["notes"][name][0] for part, _ in order if name in part["notes"])
+    return [part["notes"][name][i] if name in part["notes"] else _blank(like) for part, i in order]
+
+
+def _blank(row: Any) -> Any:
+    return [_blank(item) for item in row] if isinstance(row, list) else None

@@ -10,7 +10,7 @@ from clcore.errors import InputError
 from clcore.results.choose import chosen
 from clcore.results.extend import run_and_record
 from clcore.results.paper import Beside
-from clcore.results.record import record_path, results_folder
+from clcore.results.record import outdated, read_of, record_path, results_folder
 from clcore.results.recording import data_version
 from clcore.results.spec import Grid, Spec, read_grid
 from clcore.results.workers import default_workers
@@ -22,8 +22,8 @@ def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[G
     """Return the grid `results/<name>.toml` and the folder of its records.
 
     With the full profile the grid is trained first, into `_build/records`, if its data set is here,
-    on a CPU in a process for each core; what is there already is kept, so that a run that was
-    stopped goes on.
+    on a CPU in a process for each core; what is there already of this code and these data is kept,
+    so that a run that was stopped goes on.
 
     Parameters
     ----------
@@ -50,8 +50,16 @@ def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[G
 
 def _train(specs: Sequence[Spec], folder: Path, device: str) -> None:
     missing = [spec for spec in specs if not record_path(spec, folder).exists()]
-    workers = default_workers(device, len(missing))
-    run_and_record(missing, folder, device=device, workers=workers, tick=lambda done: None)
+    old = [
+        spec
+        for spec in specs
+        if spec not in missing and outdated(read_of(spec, folder), data_version(spec.dataset))
+    ]
+    for wanted, again in ((missing, False), (old, True)):
+        workers = default_workers(device, len(wanted))
+        run_and_record(
+            wanted, folder, again=again, device=device, workers=workers, tick=lambda done: None
+        )
 
 
 def folded_table(

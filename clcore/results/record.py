@@ -273,6 +273,12 @@ def _plain(spec: Spec) -> dict[str, Any]:
     }
 
 
+def fix_sources() -> None:
+    """Read code version and commit now: what is edited while a run trains did not make it."""
+    code_version()
+    _commit()
+
+
 @cache
 def code_version() -> str:
     """Return a hash of the sources that decide a run's numbers."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clcore.errors import InputError
-from clcore.results.record import Record, as_text, read_of, record_path, write
+from clcore.results.record import Record, as_text, fix_sources, read_of, record_path, write
 from clcore.results.spec import Spec
 from clcore.streams import Dataset, load
 from clcore.training import Outcome, Run, train
@@ -35,6 +35,7 @@ def run(
     progress : callable, optional
         See `train`.
     """
+    fix_sources()
     dataset = _dataset(spec.dataset, data)
     streams = spec.streams(dataset)
     outcome = train(

@@ -86,14 +86,15 @@ def test_only_what_is_stale_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changed", ["clcore/theory.py", "results/run.json", "data/set.bin", "book/paper.yml"]
+    "changed",
+    ["clcore/theory.py", "results/run.json", "data/set.bin", "data/raw/x", "book/paper.yml"],
 )
 def test_what_notebooks_read_makes_them_stale(tmp_path, monkeypatch, changed):
     monkeypatch.delenv("CLCORE_DATA", raising=False)
     layout = Layout(tmp_path)
     source = write_notebook(layout, "page", PARAMETERS)
     before = current_key(source, {}, shared_inputs(layout))
-    (tmp_path / changed).parent.mkdir(exist_ok=True)
+    (tmp_path / changed).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / changed).write_text("1")
     after = current_key(source, {}, shared_inputs(layout))
     executed = layout.executed / "page.ipynb"

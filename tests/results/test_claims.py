@@ -383,6 +383,24 @@ def test_tests_are_run_on_request(book: Path) -> None:
     ]
 
 
+def test_a_skipped_test_proves_nothing(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    (book / "tests" / "test_it.py").write_text(f"import pytest\n@pytest.mark.skip{TEST}")
+    found = verdicts(read_ledger(ledger(book, theorem())), run_tests=True)
+    assert [v.verdict for v in found] == ["not supported"]
+
+
+def test_without_theorems_no_test_is_run(book: Path) -> None:
+    (book / "tests" / "test_it.py").write_text("1 / 0")
+    assert verdicts(read_ledger(ledger(book, comparison())), book / "results", run_tests=True)
+
+
+def test_tests_that_cannot_run_are_no_verdict(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "false")  # as a Python without pytest: it exits with 1
+    with pytest.raises(InputError, match="could not be run"):
+        verdicts(read_ledger(ledger(book, theorem())), run_tests=True)
+
+
 @pytest.mark.parametrize(
     ("node", "message"),
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clcore.errors import InputError
-from clcore.results import parse_grid, read, record_path, run_and_record
+from clcore.results import extend, parse_grid, read, record_path, run_and_record
 from clcore.results import workers as crew
 
 GRID = {
@@ -101,13 +101,49 @@ def test_parts_of_other_code_are_named(go, tmp_path):
     assert grown.provenance["code"] == f"0ld+{here}"
 
 
-def test_other_data_are_not_joined_and_nothing_is_lost(go, tmp_path):
-    go, trained = go
-    go(spec([0]))
-    path = record_path(spec([0]), tmp_path)
+def of_other_data(spec, folder):
+    path = record_path(spec, folder)
     content = json.loads(path.read_text())
     content["provenance"]["data"] = "other"
     path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_note_that_one_part_has_alone_is_empty_for_the_other(go, tmp_path):
+    """As where all seeds of a part diverged in the first task, after which nothing is noted."""
+    go, _ = go
+    (old,) = go(spec([2]))
+    path = record_path(spec([2]), tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": {}}))
+    (grown,) = go(spec([1, 2]))
+    assert grown.notes.keys() == old.notes.keys()
+    for note in grown.notes.values():
+        assert np.isnan(note[1]).all()
+        assert np.isfinite(note[0, 1:]).all()
+
+
+def test_two_runs_that_need_the_same_seeds_are_both_recorded(go):
+    go, trained = go
+    go(spec([0]))
+    both, one = go(spec([0, 1]), spec([1]))
+    assert trained == [(0,), (1,)]
+    np.testing.assert_array_equal(both.accuracy[1], one.accuracy[0])
+
+
+def test_other_data_are_refused_before_anything_trains(go, tmp_path):
+    go, trained = go
+    go(spec([0]))
+    of_other_data(spec([0]), tmp_path)
+    with pytest.raises(InputError, match=r"other data \(other\).*run all seeds with --refresh"):
+        go(spec([0, 1]))
+    assert trained == [(0,)]
+
+
+def test_other_data_of_workers_are_not_joined_and_nothing_is_lost(go, tmp_path, monkeypatch):
+    go, trained = go
+    go(spec([0]))
+    path = of_other_data(spec([0]), tmp_path)
+    monkeypatch.setattr(extend, "data_version", lambda *_: None)  # the data are not here
     other = spec([0, 1], strategy={"name": "initialized"})
     with pytest.raises(InputError, match="all are kept: run all seeds with --refresh"):
         go(spec([0, 1]), other)

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import textwrap
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +61,8 @@ exit codes:
     1  a run diverged (run), or a record is missing (report)
     2  bad input; nothing was run
     3  worker processes or the scheduler died; what was finished is recorded
-    4  a file could not be written, as on a full disk; what was finished is recorded
+    4  a file or the output could not be written, as on a full disk; what was finished is recorded
+    5  another error while runs went on, such as too little memory; what was finished is recorded
   130  stopped with Ctrl-C; what was finished is recorded
 """
 
@@ -115,6 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkersLostError as error:
         print(f"clcore: {error}; {GOES_ON}", file=sys.stderr)
         return 3
+    except (MemoryError, RuntimeError) as error:  # PyTorch raises the latter for want of memory
+        traceback.print_exc()
+        print(f"clcore: {type(error).__name__}; {GOES_ON}", file=sys.stderr)
+        return 5
     except BrokenPipeError:  # who read the output has stopped, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if options.action is not _run:

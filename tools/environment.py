@@ -18,9 +18,10 @@ class SetUpError(Exception):
 
 
 def fingerprint(root: Path, constraints: Path | None = None) -> str:
-    """Return what an installed environment depends on: the declared dependencies, and the pins."""
+    """Return what an environment depends on: where the project is, its dependencies, the pins."""
     files = [root / "pyproject.toml", *([constraints] if constraints else [])]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    parts = [str(root).encode(), *(file.read_bytes() for file in files)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def is_ready(venv: Path, extra: str, print_of: str) -> bool:

@@ -30,7 +30,7 @@ def grids() -> frozenset[str]:
 
 
 def grids_read(code: list[str]) -> list[str]:
-    """Return the grids that a page's cells read: those whose name stands in quotes, or in the ledger."""
+    """Return the grids that a page's cells read: by their quoted names, or the ledger's."""
     text = "\n".join(code)
     if 'glob("*.toml")' in text:
         return sorted(grids())

@@ -51,6 +51,14 @@ def test_changed_dependencies_change_the_fingerprint(tmp_path):
     assert fingerprint(tmp_path) != before
 
 
+def test_a_copied_checkout_is_installed_anew(tmp_path):
+    """Its environment leads to the original's code."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text("a")
+    assert fingerprint(tmp_path / "one") != fingerprint(tmp_path / "other")
+
+
 def test_a_failed_installation_says_so_and_leaves_no_stamp(tmp_path, monkeypatch):
     real = subprocess.run
 

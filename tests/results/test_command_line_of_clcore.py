@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import Future
@@ -120,6 +121,28 @@ def test_bad_input_exits_with_2_before_any_work(run, grid, tmp_path, capsys):
     assert "3 trained modules" in refused()
     assert main(["run", str(tmp_path / "none.toml")]) == 2
     assert "none.toml" in capsys.readouterr().err
+
+
+def test_an_error_amid_a_run_has_its_own_exit_code(run, capsys, monkeypatch):
+    def fail(spec, **options):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(workers, "run", fail)
+    assert run() == 5
+    assert "CUDA out of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "code"), [("run", 4), ("report", 0)])
+def test_a_reader_who_stops_ends_a_run_in_words_and_a_report_in_silence(
+    grid, tmp_path, command, code
+):
+    line = [sys.executable, "-m", "clcore", command, str(grid), "--results", str(tmp_path / "r")]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(line, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.returncode == code
+    assert ("nobody reads the output" in done.stderr) == (command == "run")
 
 
 def test_an_unreachable_scheduler_is_said_in_a_line(grid, tmp_path, capsys, monkeypatch):

@@ -96,6 +96,10 @@ def test_the_quick_profile_reads_and_the_full_one_trains(tmp_path, monkeypatch):
     assert len(list(folder.iterdir())) == 3
     (found,) = records(grid, folder)
     assert found.accuracy.shape == (2, 2, 2)
+    path = folder / f"{found.name}.json"
+    path.write_text(path.read_text().replace(found.provenance["code"], "0ld"))
+    (again,) = records(*page_grid("small", "full"))
+    assert again.provenance["code"] == found.provenance["code"], "of other code: trained again"
     monkeypatch.setattr("clcore.results.extend.write", None)  # recording again would fail
     page_grid("small", "full")
     monkeypatch.setattr("clcore.results.pages.data_version", lambda name: None)

@@ -3,7 +3,7 @@
 The end of each chapter says it for the whole chapter, and every figure's caption links there. Where
 a page names a grid (`results/NAME.toml`), the name links to that grid on the page of records. What
 a page reads is told from its cells: names of grids and of benchmarks in quotes, with or without an
-ending (a name that a data set has, too, where it is given to `page_grid`).
+ending.
 """
 
 import json
@@ -16,7 +16,6 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from clcore.results import code_version, read_ledger, results_folder
-from clcore.streams import READERS
 
 GRID = re.compile(r"results/([\w-]+)\.toml")
 ANCHOR = "how-this-page-was-made"
@@ -36,8 +35,7 @@ def grids_read(code: list[str]) -> list[str]:
         return sorted(grids())
     ledger = results_folder().parent / "book" / "claims.yml"
     told = read_ledger(ledger).grids.keys() if "read_ledger" in text else ()
-    quoted = {n: rf'page_grid\("{n}"' if n in READERS else rf'"{n}(\.toml)?"' for n in grids()}
-    return sorted(n for n, pattern in quoted.items() if n in told or re.search(pattern, text))
+    return sorted(n for n in grids() if n in told or re.search(rf'"{n}(\.toml)?"', text))
 
 
 def benchmarks_read(code: list[str]) -> list[str]:

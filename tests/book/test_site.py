@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from clcore.results import read_ledger
 from tests.book.browsing import SETTLED, serving
 from tests.book.pages import CHAPTERS, LAYOUT, PAGES, broken, is_external, page_files, read_page
 
@@ -360,7 +361,9 @@ def test_every_figure_says_how_it_was_made(html):
     [
         ("split-cifar", {"arrival-cifar100", "cifar10", "cifar100"}),
         ("one-update", set()),
-        ("scorecard", {path.stem for path in LAYOUT.root.glob("results/*.toml")}),
+        ("theory-meets-networks", {"dial-digits", "mnist"}),
+        ("scorecard", set(read_ledger(LAYOUT.root / "book" / "claims.yml").grids)),
+        ("protocol", {path.stem for path in LAYOUT.root.glob("results/*.toml")}),
     ],
 )
 def test_a_page_names_the_grids_that_it_reads(html, page, read):
@@ -368,3 +371,12 @@ def test_a_page_names_the_grids_that_it_reads(html, page, read):
     said = text.partition('id="how-this-page-was-made"')[2].partition("</ul>")[0]
     assert set(re.findall(r'records\.html#grid-([\w-]+)"', said)) == read
     assert ("reads no records" in said) == (not read)
+
+
+def test_a_page_names_the_measurements_that_it_reads(html):
+    """A file of every script whose figures *How fast is it?* shows."""
+    text = (html / "how-fast.html").read_text(encoding="utf-8")
+    said = text.partition('id="how-this-page-was-made"')[2].partition("</ul>")[0]
+    assert "results/benchmarks/throughput_amx.json" in said
+    assert "results/benchmarks/published.json" not in said
+    assert "everything is computed on the page" not in said

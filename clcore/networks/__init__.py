@@ -2,6 +2,7 @@
 
 from clcore.networks.mlp import MLP
 from clcore.networks.network import (
+    Backward,
     Network,
     Parameters,
     block_of,
@@ -13,6 +14,7 @@ from clcore.networks.resnet import ResNet18
 
 __all__ = [
     "MLP",
+    "Backward",
     "Network",
     "Parameters",
     "ResNet18",

@@ -283,7 +283,9 @@ def fix_sources() -> None:
 def code_version() -> str:
     """Return a hash of the sources that decide a run's numbers."""
     root = Path(__file__).parent.parent
-    digest = hashlib.sha256((root / "seeds.py").read_bytes())
+    digest = hashlib.sha256()
+    for name in ("seeds.py", "results/spec.py"):
+        digest.update((root / name).read_bytes())
     for folder in ("measures", "networks", "strategies", "streams", "training"):
         for path in sorted((root / folder).glob("*.py")):
             digest.update(path.name.encode() + path.read_bytes())

@@ -11,6 +11,7 @@ from clcore.results.record import Record, as_text, fix_sources, read_of, record_
 from clcore.results.spec import Spec
 from clcore.streams import Dataset, load
 from clcore.training import Outcome, Run, train
+from clcore.training.train import check_optimizer
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +64,9 @@ def check_begin(spec: Spec, data: str | Path | None = None) -> None:
     network = spec.build_network(dataset, streams[0])
     begun = Run(streams, network, spec.seeds[:1], dataset, torch.zeros(1))
     begun.arrive(0)
-    spec.build_strategy().begin(begun)
+    strategy = spec.build_strategy()
+    check_optimizer(strategy, spec.budget)
+    strategy.begin(begun)
 
 
 def data_version(name: str, data: str | Path | None = None) -> str | None:

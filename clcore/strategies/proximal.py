@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,9 +28,10 @@ class Proximal(Strategy):
     By default each task's curvature is measured, with no strength to tune. The Fisher
     information F is that of infinitely small moves, and underestimates how the loss rises over
     the distances that blocks move. So when a task ends, half of each block's update Δ_b is taken
-    back, and C_b = F_b · (rise of the task's own training loss) / (rise that F_b predicts). This
-    calibration is this companion's own; the proximal step in the Fisher metric is that of EWC
-    (Kirkpatrick et al., 2017) and its relatives, taken implicitly and around θ̂.
+    back, and C_b = F_b · (rise of the task's own training loss) / (rise that F_b predicts), never
+    below F_b (with the metric "identity": below 0) nor above `CEILING` · F_b. This calibration
+    is this companion's own; the proximal step in the Fisher metric is that of EWC (Kirkpatrick
+    et al., 2017) and its relatives, taken implicitly and around θ̂.
 
     The measured rise has the slope of the loss in it: where the penalty kept a task from its own
     minimum, C_b is larger than the curvature, and where a block overshot, smaller. Where descent
@@ -41,8 +43,6 @@ class Proximal(Strategy):
         Take C = strength · F instead, > 0 and finite.
     metric : {"fisher", "identity"}
         What F is: the diagonal Fisher information, or 1 for each parameter.
-    scale : float
-        Multiplies C, > 0 and finite.
     directed : bool
         Multiply C_b by 1 − cos(g_k, g_{k−1})_b as well, with gradients at θ̂: hold a block less
         where the task wants to go where the one before wanted to.
@@ -50,27 +50,30 @@ class Proximal(Strategy):
     Raises
     ------
     InputError
-        If a number is out of range, or there is no such metric.
+        If the strength is out of range, or there is no such metric. With Adam, which divides the
+        gradient by its length and not the penalty, `train` refuses: hardly anything would be held.
     """
+
+    optimizers: ClassVar[tuple[str, ...]] = ("sgd",)
 
     strength: float | None = None
     metric: str = "fisher"
-    scale: float = 1.0
     directed: bool = False
     curvatures: Parameters = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         known("metric", self.metric, ("fisher", "identity"))
-        for name, value in (("strength", self.strength), ("scale", self.scale)):
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name} {value} of a proximal term: it must be finite, above 0")
+        if self.strength is not None and not 0 < self.strength < math.inf:
+            raise InputError(
+                f"strength {self.strength} of a proximal term: it must be finite, above 0"
+            )
         self._back: Parameters = {}
         self._gradient: Parameters = {}
 
     def begin(self, learner: Learner) -> Tensor:
         """Compute what part of each parameter's move the penalty takes back in a step."""
         blocks = learner.network.blocks
-        factors = learner.rates[:, None].expand(-1, len(blocks)) * self.scale
+        factors = learner.rates[:, None].expand(-1, len(blocks))
         if self.directed and learner.task:
             alike = of_blocks(cosine, learner.gradient(), self._gradient, blocks)
             factors = factors * (1 - alike).to(factors)

@@ -113,8 +113,9 @@ class DarkReplay(Strategy):
     kept of some remembered samples, plus `beta` times the loss on others, as many each as the
     batch has. The mean runs over samples and over the outputs that competed when the sample was
     kept: no other was trained by then, so what it answered means nothing. Where all compete
-    (domain-incremental), that is Buzzega et al. (2020), equation 6. One forward pass serves all
-    three parts, so that batch normalization sees them together.
+    (domain-incremental), that is the code of Buzzega et al. (2020), whose equation 6 sums over
+    the outputs instead. One forward pass serves all three parts, so that batch normalization
+    sees them together.
 
     Parameters
     ----------

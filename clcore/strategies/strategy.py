@@ -1,7 +1,7 @@
 """What a strategy may look at, and what it decides."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -74,7 +74,14 @@ class Strategy:
 
     A strategy overrides what it does otherwise. It keeps what it learned of the tasks so far, so
     each run takes a new one.
+
+    Attributes
+    ----------
+    optimizers : tuple of str
+        Those of `Budget` that it makes sense with.
     """
+
+    optimizers: ClassVar[tuple[str, ...]] = ("sgd", "adam")
 
     def begin(self, learner: Learner) -> Tensor:
         """Return which blocks train on the task that has arrived.

@@ -13,6 +13,7 @@ from clcore.training.observers import Observer
 from clcore.training.run import Run
 
 LOOK = 50  # steps between two looks for replicas that diverged: a GPU must be waited for
+BOUND = 1e4  # of a parameter: an update of a whole block that learns is hundreds of times shorter
 
 Rule = Callable[[Parameters, Parameters], None]
 """`rule(parameters, gradient)` moves the parameters in place."""
@@ -89,7 +90,8 @@ def descend(
     -------
     losses : Tensor
         (steps + 1, R): the loss before each step and after the last. A replica whose loss is
-        not finite goes back to where it stood when the task arrived, and stops.
+        not finite, or with a parameter beyond ±`BOUND`, goes back to where it stood when the task
+        arrived, and stops; its loss says so where it was found: it is not finite there.
     images : int
         Training images seen.
     """
@@ -155,9 +157,13 @@ def descend(
 
 
 def _stop(run: Run, idle: set[int], losses: Tensor) -> None:
-    """Put back, and stop, each replica with a loss that is not finite."""
-    finite = losses.isfinite().all(0)
-    for r in (~finite).nonzero().flatten().tolist():
+    """Put back, and stop, each replica that diverged."""
+    # The outputs of earlier tasks can run away unseen by the loss of this one.
+    for n in trained_names(run.parameters, run.network.blocks):
+        largest = torch.linalg.vector_norm(run.parameters[n].flatten(1), torch.inf, 1)
+        losses[-1].masked_fill_(~(largest <= BOUND), torch.inf)  # NaN is beyond the bound, too
+    bad = ~losses.isfinite().all(0)
+    for r in bad.nonzero().flatten().tolist():
         if r not in idle:
             idle.add(r)
             for n, p in run.parameters.items():

@@ -1,11 +1,11 @@
 """The replicas in the middle of a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from clcore.networks import MLP, Network, Parameters, trained_names
+from clcore.networks import MLP, Backward, Network, Parameters, trained_names
 from clcore.networks.loss import cross_entropy, masked
 from clcore.seeds import generator
 from clcore.streams import Dataset, Stream, competing, judged_on
@@ -122,27 +122,32 @@ class Run:
         """
         at = self.parameters if parameters is None else parameters
         total = {n: torch.zeros_like(at[n]) for n in trained_names(at, self.network.blocks)}
-        everything = torch.ones((self.replicas, len(self.network.blocks)), dtype=torch.bool)
-        state = {n: p.clone() for n, p in at.items()}
-        for part in self._probe(task) if batch is None else [batch]:
-            logits, backward = self.network.forward(state, part.images, everything, part.counts)
-            _, slope = cross_entropy(
-                logits, part.labels, part.weights, self.competing_for(part.tasks)
-            )
+        parts = self._probe(task) if batch is None else [batch]
+        for _, slope, backward in self._trained_on(parts, at):
             backward(slope, total, beta=1.0)
         return total
 
     def loss(self, parameters: Parameters) -> Tensor:
         """Return the task's training loss at some parameters, float64 (R,), in nats.
 
-        It is the mean over at most `PROBE_SAMPLES` samples, always the same.
+        It is the mean over at most `PROBE_SAMPLES` samples, always the same, and what `gradient`
+        is the slope of: batches are normalized as in training, by their own statistics.
         """
         total = torch.zeros(self.replicas, dtype=torch.float64, device=self.rates.device)
-        for part in self._probe():
-            compete = self.competing_for(part.tasks)
-            logits = self.logits(parameters, part)
-            total += cross_entropy(logits, part.labels, part.weights, compete)[0]
+        for loss, _, _ in self._trained_on(self._probe(), parameters):
+            total += loss
         return total
+
+    def _trained_on(
+        self, parts: Iterable[Batch], parameters: Parameters
+    ) -> Iterator[tuple[Tensor, Tensor, Backward]]:
+        """Yield loss, slope and backward pass of each batch, as if all blocks trained on it."""
+        everything = torch.ones((self.replicas, len(self.network.blocks)), dtype=torch.bool)
+        state = {n: p.clone() for n, p in parameters.items()}  # its running statistics change
+        for part in parts:
+            logits, backward = self.network.forward(state, part.images, everything, part.counts)
+            compete = self.competing_for(part.tasks)
+            yield *cross_entropy(logits, part.labels, part.weights, compete), backward
 
     def fisher(self) -> Parameters:
         """Return the diagonal of the Fisher information, a mean over at most `PROBE_SAMPLES`.

@@ -16,7 +16,7 @@ from clcore.networks import Network
 from clcore.strategies import Strategy
 from clcore.streams import Stream
 from clcore.streams.batches import training_batches
-from clcore.training.descent import Rule, adam, descend, sgd
+from clcore.training.descent import BOUND, Rule, adam, descend, sgd
 from clcore.training.observers import Observer
 from clcore.training.run import Run
 
@@ -49,13 +49,15 @@ class Budget(NamedTuple):
 
 
 class Divergence(NamedTuple):
-    """Where a replica's loss stopped being finite: it was stopped there.
+    """Where a replica ran away: it was stopped there.
 
     Attributes
     ----------
     replica, task, step : int
-        Counted from 0; the step within the task whose loss was not finite (the number of steps,
-        if that is the loss after the last one).
+        Counted from 0; the step within the task whose loss was not finite, or, where the loss
+        stayed finite and a parameter went beyond ±10,000, the last step when that was found:
+        every 50 steps are looked at, and the last (the number of steps, if it is the loss
+        after the last one).
     learning_rate : float
         What it was trained with.
     """
@@ -68,8 +70,9 @@ class Divergence(NamedTuple):
     def __str__(self) -> str:
         """Say what happened and what to do."""
         return (
-            f"replica {self.replica} diverged: its loss is not finite at task {self.task}, step "
-            f"{self.step}, learning rate {self.learning_rate:g}; it was stopped; lower the rate"
+            f"replica {self.replica} diverged: its loss is not finite, or a parameter is beyond "
+            f"±{BOUND:,.0f}, at task {self.task}, step {self.step}, learning rate "
+            f"{self.learning_rate:g}; it was stopped; lower the rate"
         )
 
 
@@ -156,6 +159,7 @@ def train(
         if deterministic:
             torch.use_deterministic_algorithms(True)
     rates = _check(streams, network, seeds, budget)
+    check_optimizer(strategy, budget)
     began = time.perf_counter()
     run = Run(
         streams,
@@ -279,6 +283,21 @@ def _check(
             f"{'pixels' if network.flat else 'channels'}, its tasks {first.outputs} outputs"
         )
     return check_budget(budget, len(seeds))
+
+
+def check_optimizer(strategy: Strategy, budget: Budget) -> None:
+    """Check that a strategy makes sense with a budget's optimizer.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    if budget.optimizer not in strategy.optimizers:
+        raise InputError(
+            f"optimizer {budget.optimizer!r} with {type(strategy).__name__}, which makes sense "
+            f"with {' or '.join(strategy.optimizers)} alone: choose that"
+        )
 
 
 def check_budget(budget: Budget, replicas: int) -> list[float]:

@@ -196,6 +196,10 @@ def test_bad_grids_say_what_is_wrong(change, message):
         ({"strategy": {"name": "ewc", "strength": -1.0}}, "strength -1.0"),
         ({"stream": {"name": "split", "tasks": 5, "scenario": "tasks"}}, "did you mean 'task'"),
         ({"holdout": 1e-9}, "holdout"),
+        (
+            {"strategy": {"name": "proximal"}, "budget": GRID["budget"] | {"optimizer": "adam"}},
+            "optimizer 'adam' with Proximal, which makes sense with sgd alone: choose that",
+        ),
     ],
 )
 def test_what_does_not_fit_is_found_before_training(change, message):

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from clcore.errors import InputError
-from clcore.networks import Parameters, block_of
+from clcore.networks import Parameters, ResNet18, block_of
 from clcore.strategies import Initialized, Proximal, Strategy
 from clcore.strategies.proximal import CEILING
-from clcore.streams import SCENARIOS, Dataset
+from clcore.streams import SCENARIOS, Dataset, permuted
+from clcore.training import Budget, train
 from tests.strategies.test_gradient_law import (
     BLOCKS,
     NETWORKS,
@@ -267,22 +268,15 @@ def test_given_strength_measures_nothing(metric: str, monkeypatch: pytest.Monkey
     assert (ratios(Proximal(strength=7.0, metric=metric), learner) == 7).all()
 
 
-# ----------------------------------------------------------------------- scale, direction
+# ---------------------------------------------------------------------- strength, direction
 
 
-@pytest.mark.parametrize("measured", [True, False])
-def test_scale_multiplies_the_curvature(measured: bool) -> None:
-    found = []
-    for scale in (1.0, 4.0):
-        given = None if measured else 2.0
-        learner = Quadratics(alike(0, 2), [positive(1), positive(2)], underestimate=9.0)
-        strategy = Proximal(given, scale=scale)
-        for k in range(2):
-            learn(strategy, learner, k)
-        found.append(learner.parameters)
-        height = 1.0 if measured else 2.0 / 9.0
-        expected = best(learner.minima, learner.curvatures, [scale * height, 1.0])
-        close(found[-1], expected)
+def test_strength_multiplies_the_fisher_information() -> None:
+    learner = Quadratics(alike(0, 2), [positive(1), positive(2)], underestimate=9.0)
+    strategy = Proximal(strength=2.0)
+    for k in range(2):
+        learn(strategy, learner, k)
+    close(learner.parameters, best(learner.minima, learner.curvatures, [2.0 / 9.0, 1.0]))
 
 
 def test_direction_multiplies_the_curvature() -> None:
@@ -360,7 +354,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"metric": "identity"},
     {"directed": True},
     {"strength": 30.0},
-    {"strength": 30.0, "scale": 0.5, "directed": True},
+    {"strength": 30.0, "directed": True},
     {"strength": 0.5, "metric": "identity"},
 ]
 
@@ -402,7 +396,7 @@ def test_against_a_plain_loop(
     measured = []
     for k in range(3):
         start = [[p.detach().clone() for p in of] for of in layers(plain)]
-        factors = [RATE * options.get("scale", 1.0)] * 3
+        factors = [RATE] * 3
         if k and options.get("directed"):
             for b, (one, other) in enumerate(zip(gradient(plain, k), last, strict=True)):
                 size = (product(one, one) * product(other, other)) ** 0.5
@@ -440,7 +434,7 @@ def test_first_task_is_initialized_training(
 
 
 @pytest.mark.parametrize("make", NETWORKS)
-def test_tiny_scale_is_initialized_training_and_a_huge_one_stays(
+def test_tiny_strength_is_initialized_training_and_a_huge_one_stays(
     colored: Dataset, make: Any
 ) -> None:
     (_, free), (_, other) = (
@@ -479,11 +473,22 @@ def test_rerun_is_bit_equal(colored: Dataset, make: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
-@pytest.mark.parametrize("name", ["strength", "scale"])
-def test_bad_numbers(name: str, value: float) -> None:
-    message = f"{name} {value} of a proximal term: it must be finite, above 0"
+def test_bad_strength(value: float) -> None:
+    message = f"strength {value} of a proximal term: it must be finite, above 0"
     with pytest.raises(InputError, match=message):
-        Proximal(**{name: value})
+        Proximal(strength=value)
+
+
+def test_adam_is_refused_before_anything_trains(colored: Dataset) -> None:
+    message = "optimizer 'adam' with Proximal, which makes sense with sgd alone: choose that"
+    with pytest.raises(InputError, match=message):
+        train(
+            [permuted(colored, [], seed=0)],
+            ResNet18(3, 4, width=2),
+            Proximal(),
+            [0],
+            Budget(1, 16, 1e-3, optimizer="adam"),
+        )
 
 
 def test_bad_metric() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clcore.networks import MLP, Network, Parameters, ResNet18
 from clcore.strategies import Hybrid, Learner, Strategy, last_modules
-from clcore.streams import Dataset, Stream, permuted
+from clcore.streams import Dataset, Stream, permuted, split
 from clcore.training import Budget, Divergence, Moment, Observer, Outcome, train
 
 SEEDS = [3, 4, 5]
@@ -199,16 +199,63 @@ def test_it_is_put_back_to_where_it_stood_when_the_task_arrived(gray: Dataset, s
     """It explodes in some step of the second task, the last one too."""
     steps = Steps()
     outcome = run(gray, [0.05] * 3, Pushed(1, step), None, [steps], **LONG)
-    assert outcome.divergences == (Divergence(1, 1, step + 1, 0.05),)
+    # The loss after a step shows in the next; who looks right after it sees the parameters.
+    seen_at_once = (step + 1) % 4 == 0
+    assert outcome.divergences == (Divergence(1, 1, step + (not seen_at_once), 0.05),)
     assert np.isfinite(outcome.accuracy[1, 0, 0])
     assert np.isnan(outcome.accuracy[1, 1:]).all()
     for name, path in steps.path(2).items():
         stood = steps.path(0)[name][-1, 1]
         assert all(at.equal(stood) for at in path[:, 1])
-    # The loss after step s shows in step s + 1; who looks next stops it.
-    looked = min(-(-(step + 2) // 4) * 4, 20)
+    looked = -(-(step + 1) // 4) * 4  # who looks next stops it
     batches = [16, 16, 16, 16, 6] * 4
     assert outcome.images == 2 * 3 * 280 + 280 + sum(batches[:looked])
+
+
+class RunsAway(Strategy):
+    """Replica 1's biases of outputs that do not compete begin at 1, and grow at each step."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def begin(self, learner: Learner) -> Tensor:
+        if learner.task == 1:
+            learner.parameters["head.bias"][1, 0, silent(learner)] = 1.0
+        return super().begin(learner)
+
+    def after_step(self, learner: Learner) -> None:
+        if learner.task == 1:
+            learner.parameters["head.bias"][1, 0, silent(learner)] *= self.factor
+
+
+def silent(learner: Learner) -> Tensor:
+    assert learner.competing is not None
+    return ~learner.competing[1, learner.task]
+
+
+@pytest.mark.usefixtures("look")
+@pytest.mark.parametrize(
+    ("factor", "step"),
+    [(10.0, 7), (-10.0, 7), (2.0, 15), (1.7, 19), (float("nan"), 3), (1.0, None), (1.5, None)],
+)
+def test_what_the_loss_of_the_task_does_not_see(
+    learnable: Callable[..., Dataset], factor: float, step: int | None
+) -> None:
+    """Tasks compete for their own outputs alone: others are in no loss, whatever they become.
+
+    Each step is multiplied once: 10^5, 2^14 and 1.7^18 are the first beyond the bound, 1.5^20
+    stays within it.
+    """
+    dataset = learnable(1, 4, 70, 6)
+    streams = [split(dataset, 3, seed=s, scenario="task") for s in SEEDS]
+    streams = [
+        s._replace(tasks=tuple(t._replace(train=t.train[:16]) for t in s.tasks)) for s in streams
+    ]
+    outcome = train(streams, MLP(16, [9], 6), RunsAway(factor), SEEDS, Budget(20, 16, 0.05))
+    assert outcome.divergences == (() if step is None else (Divergence(1, 1, step, 0.05),))
+    assert np.isfinite(outcome.accuracy[1, 0, 0])
+    assert np.isnan(outcome.accuracy[1, 1, :2]).all() == (step is not None)
+    assert np.isfinite(outcome.accuracy[[0, 2], -1]).all()
 
 
 class Blinks(Strategy):

@@ -330,6 +330,22 @@ def test_loss_against_one_image_at_a_time(learnable: Callable[..., Dataset], kin
             assert found[r].item() == pytest.approx(np.mean(each), rel=1e-5)
 
 
+def test_loss_rises_along_the_gradient(color: Dataset) -> None:
+    """Both normalize by the batch: d loss(θ + t g) / dt = |g|², and statistics stay."""
+    streams = [permuted(color, [], seed=s) for s in SEEDS]
+    run = arrived(streams, ResNet18(3, 4, width=2), 0)
+    before = {n: p.clone() for n, p in run.parameters.items()}
+    g = run.gradient()
+    step = 1e-5
+    there, back = (
+        run.loss(run.parameters | {n: run.parameters[n] + sign * step * v for n, v in g.items()})
+        for sign in (1, -1)
+    )
+    square = torch.stack([v.double().flatten(1).square().sum(1) for v in g.values()]).sum(0)
+    torch.testing.assert_close((there - back) / (2 * step), square, rtol=0.02, atol=0)
+    assert all(before[n].equal(p) for n, p in run.parameters.items())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_of_recalled_samples_against_autograd(
     learnable: Callable[..., Dataset], kind: str

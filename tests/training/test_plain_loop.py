@@ -222,14 +222,17 @@ def compare(
 @pytest.mark.parametrize("optimizer", BUDGETS)
 @pytest.mark.parametrize("kind", STREAMS)
 def test_mlp(digits: Dataset, kind: str, optimizer: str, spy: Callable[..., Any]) -> None:
+    """Adam divides by gradients that are almost 0, which amplifies rounding: in float64."""
     stream = STREAMS[kind](digits)
-    network: Network = MLP(64, [20, 15], stream.outputs)
+    exact = optimizer == "adam"
+    network: Network = (ExactMLP if exact else MLP)(64, [20, 15], stream.outputs)
+    given = shown if exact else images_and_units
     compare(
         stream,
         network,
         BUDGETS[optimizer],
         spy(),
-        lambda k, judged: images_and_units(stream, k, judged),
+        lambda k, judged: given(stream, k, judged),
         joint=False,
     )
 

@@ -14,9 +14,8 @@ PURPOSES = (
 def generator(seed: int, purpose: str, *keys: int) -> torch.Generator:
     """Return a CPU generator that depends on nothing but its arguments.
 
-    CPU generators drive everything, so that a seed means the same on every device. PyTorch's read
-    the low 32 bits of what they are seeded with: two of n generators start alike by chance about
-    n² / 2³³ times.
+    CPU generators drive everything, so that a seed means the same on every device. They use the
+    low 32 bits of what they are seeded with: of n generators about n² / 2³³ pairs start alike.
 
     Parameters
     ----------

@@ -59,7 +59,8 @@ class Network(Protocol):
         images : Tensor
             float32, normalized.
         trainable : Tensor, optional
-            bool, (R, blocks); None: evaluation, nothing trains.
+            bool, (R, blocks); None: evaluation, nothing trains. Under `torch.no_grad()` the pass
+            is that of training, and keeps nothing for a backward pass.
         counts : sequence of int, optional
             Samples of each replica in the batch, R numbers; None: all of it. What lies beyond is
             padding: it changes no statistic, and its logits and slopes mean nothing.

@@ -105,6 +105,7 @@ class ResNet18:
         """
         blocks = self.blocks
         size = images.shape[1]
+        differentiable = torch.is_grad_enabled()  # here: a thread of its own does not know
 
         def run(r: int) -> tuple[Parameters, Tensor]:
             count = size if counts is None else counts[r]
@@ -120,7 +121,7 @@ class ResNet18:
             }
             shown = images[r, :count].contiguous(memory_format=torch.channels_last)
             with (
-                torch.set_grad_enabled(bool(trains)),
+                torch.set_grad_enabled(bool(trains) and differentiable),
                 torch.autocast(shown.device.type, torch.bfloat16, enabled=self.bf16),
             ):
                 logits = self._logits(values, shown, trains).to(images.dtype)

@@ -57,7 +57,8 @@ def check_begin(spec: Spec, data: str | Path | None = None) -> None:
     Raises
     ------
     InputError
-        If the data set is not here, or stream, network and strategy do not fit it or each other.
+        If the data set is not here, or stream, network, strategy and optimizer do not fit it
+        or each other.
     """
     dataset = _dataset(spec.dataset, data)
     streams = spec.streams(dataset)[:1]

@@ -29,13 +29,16 @@ class Proximal(Strategy):
     information F is that of infinitely small moves, and underestimates how the loss rises over
     the distances that blocks move. So when a task ends, half of each block's update Δ_b is taken
     back, and C_b = F_b · (rise of the task's own training loss) / (rise that F_b predicts), never
-    below F_b (with the metric "identity": below 0) nor above `CEILING` · F_b. This calibration
+    below F_b (0 with the metric "identity") nor above `CEILING` · F_b. This calibration
     is this companion's own; the proximal step in the Fisher metric is that of EWC (Kirkpatrick
     et al., 2017) and its relatives, taken implicitly and around θ̂.
 
     The measured rise has the slope of the loss in it: where the penalty kept a task from its own
     minimum, C_b is larger than the curvature, and where a block overshot, smaller. Where descent
     has momentum m, the penalty counts (1 − m)-fold, since it has none.
+    Adam scales each entry's step and not the penalty, which would hold hardly anything: `train`
+    refuses it. On a network with running statistics the rise is that of training, where batches
+    are normalized by their own, and F that of evaluation.
 
     Parameters
     ----------
@@ -50,8 +53,7 @@ class Proximal(Strategy):
     Raises
     ------
     InputError
-        If the strength is out of range, or there is no such metric. With Adam, which divides the
-        gradient by its length and not the penalty, `train` refuses: hardly anything would be held.
+        If the strength is out of range, or there is no such metric.
     """
 
     optimizers: ClassVar[tuple[str, ...]] = ("sgd",)

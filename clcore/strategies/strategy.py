@@ -53,7 +53,10 @@ class Learner(Protocol):
         ...
 
     def loss(self, parameters: Parameters) -> Tensor:
-        """Return the task's training loss at some parameters, float64 (R,), in nats."""
+        """Return the task's training loss at some parameters, float64 (R,), in nats.
+
+        Batches are normalized by their own statistics, as in `gradient`.
+        """
         ...
 
     def fisher(self) -> Parameters:

@@ -131,11 +131,12 @@ class Run:
         """Return the task's training loss at some parameters, float64 (R,), in nats.
 
         It is the mean over at most `PROBE_SAMPLES` samples, always the same, and what `gradient`
-        is the slope of: batches are normalized as in training, by their own statistics.
+        is the slope of: batches are normalized by their own statistics, as if all blocks trained.
         """
         total = torch.zeros(self.replicas, dtype=torch.float64, device=self.rates.device)
-        for loss, _, _ in self._trained_on(self._probe(), parameters):
-            total += loss
+        with torch.no_grad():
+            for loss, _, _ in self._trained_on(self._probe(), parameters):
+                total += loss
         return total
 
     def _trained_on(

@@ -54,10 +54,10 @@ class Divergence(NamedTuple):
     Attributes
     ----------
     replica, task, step : int
-        Counted from 0; the step within the task whose loss was not finite, or, where the loss
-        stayed finite and a parameter went beyond ±10,000, the last step when that was found:
-        every 50 steps are looked at, and the last (the number of steps, if it is the loss
-        after the last one).
+        Counted from 0; the step within the task whose loss was not finite (the number of steps,
+        if that is the loss after the last one). If a parameter alone was beyond ±10,000: the
+        last step before the look that found it. There is a look after every 50 steps, and one
+        after the last, where it is the number of steps.
     learning_rate : float
         What it was trained with.
     """
@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
     observed : dict of str to ndarray
         What the observers saw: name → (R, T, …), NaN where a replica had diverged.
     divergences : tuple of Divergence
-        Replicas that were stopped.
+        Replicas that were stopped, since their loss was not finite or a parameter beyond ±10,000.
     images : int
         Training images seen by all replicas together.
     training_seconds, seconds : float

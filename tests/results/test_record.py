@@ -1,12 +1,15 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import clcore
 from clcore.errors import InputError
 from clcore.results import (
     as_text,
@@ -101,6 +104,29 @@ def test_records_of_other_code_or_data_are_told(tmp_path):
     assert outdated(record, "0123") == f"data {data} (here 0123)"
     other = record._replace(provenance=record.provenance | {"code": "4567"})
     assert outdated(other, data) == f"code 4567 (here {code_version()})"
+
+
+def test_version_is_that_of_the_sources_that_decide_numbers(tmp_path, monkeypatch):
+    copy = tmp_path / "clcore"
+    shutil.copytree(Path(clcore.__file__).parent, copy, ignore=shutil.ignore_patterns("*.pyc"))
+    monkeypatch.setattr("clcore.results.record.__file__", str(copy / "results" / "record.py"))
+
+    def version():
+        code_version.cache_clear()
+        return code_version()
+
+    try:
+        first_version = version()
+        for name in ("theory/gains.py", "results/record.py", "plots/style.py"):
+            (copy / name).write_text("# other")
+            assert version() == first_version
+        seen = {first_version}
+        for name in ("seeds.py", "results/spec.py", "training/run.py", "streams/split.py"):
+            (copy / name).write_text("# other")
+            seen.add(version())
+        assert len(seen) == 5
+    finally:
+        code_version.cache_clear()
 
 
 def test_diverged_replicas_are_recorded(tmp_path):

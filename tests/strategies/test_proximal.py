@@ -479,12 +479,15 @@ def test_bad_strength(value: float) -> None:
         Proximal(strength=value)
 
 
-def test_adam_is_refused_before_anything_trains(colored: Dataset) -> None:
+def test_adam_is_refused_before_anything_trains(
+    colored: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Proximal, "begin", lambda *_: pytest.fail("it began"))
     message = "optimizer 'adam' with Proximal, which makes sense with sgd alone: choose that"
     with pytest.raises(InputError, match=message):
         train(
             [permuted(colored, [], seed=0)],
-            ResNet18(3, 4, width=2),
+            ResNet18(3, 6, width=2),
             Proximal(),
             [0],
             Budget(1, 16, 1e-3, optimizer="adam"),

@@ -1,4 +1,4 @@
-"""A replica whose loss is not finite is reported, is stopped, and leaves the others alone."""
+"""A replica that runs away is reported, is stopped, and leaves the others alone."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,7 +60,7 @@ def test_one_of_three(gray: Dataset, spy: Callable[..., Any], optimizer: str) ->
 
 def test_message() -> None:
     text = str(Divergence(1, 0, 7, 12.5))
-    for part in ("replica 1", "task 0", "step 7", "learning rate 12.5", "lower"):
+    for part in ("replica 1", "±10,000", "task 0", "step 7", "learning rate 12.5", "lower"):
         assert part in text
 
 
@@ -235,27 +235,43 @@ def silent(learner: Learner) -> Tensor:
 
 @pytest.mark.usefixtures("look")
 @pytest.mark.parametrize(
-    ("factor", "step"),
-    [(10.0, 7), (-10.0, 7), (2.0, 15), (1.7, 19), (float("nan"), 3), (1.0, None), (1.5, None)],
+    ("factor", "steps", "step"),
+    [
+        *((10.0, 20, 7), (-10.0, 20, 7), (2.0, 20, 15), (1.7, 20, 19), (float("nan"), 20, 3)),
+        *((1.7, 18, 18), (1.7, 17, None), (1.0, 20, None), (1.5, 20, None)),
+    ],
 )
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_what_the_loss_of_the_task_does_not_see(
-    learnable: Callable[..., Dataset], factor: float, step: int | None
+    learnable: Callable[..., Dataset],
+    spy: Callable[..., Any],
+    momentum: float,
+    factor: float,
+    steps: int,
+    step: int | None,
 ) -> None:
     """Tasks compete for their own outputs alone: others are in no loss, whatever they become.
 
-    Each step is multiplied once: 10^5, 2^14 and 1.7^18 are the first beyond the bound, 1.5^20
-    stays within it.
+    The bias is multiplied after each step: 10^5, 2^14 and 1.7^18 are the first beyond the bound,
+    1.5^20 stays within it. Looks come after every fourth step, and after the last.
     """
     dataset = learnable(1, 4, 70, 6)
     streams = [split(dataset, 3, seed=s, scenario="task") for s in SEEDS]
     streams = [
         s._replace(tasks=tuple(t._replace(train=t.train[:16]) for t in s.tasks)) for s in streams
     ]
-    outcome = train(streams, MLP(16, [9], 6), RunsAway(factor), SEEDS, Budget(20, 16, 0.05))
+    watches = spy(RunsAway(factor)), spy(RunsAway(1.0))
+    budget = Budget(steps, 16, 0.05, momentum)
+    outcome, calm = (train(streams, MLP(16, [9], 6), watch, SEEDS, budget) for watch in watches)
     assert outcome.divergences == (() if step is None else (Divergence(1, 1, step, 0.05),))
     assert np.isfinite(outcome.accuracy[1, 0, 0])
-    assert np.isnan(outcome.accuracy[1, 1, :2]).all() == (step is not None)
-    assert np.isfinite(outcome.accuracy[[0, 2], -1]).all()
+    seen = np.isfinite(outcome.accuracy[1, 1, :2])
+    assert seen.all() if step is None else not seen.any()
+    if step is not None:
+        for name, values in watches[0].after[1].items():
+            assert values[1].equal(watches[0].after[0][name][1])
+    np.testing.assert_array_equal(outcome.accuracy[[0, 2]], calm.accuracy[[0, 2]])
+    np.testing.assert_array_equal(outcome.drift[[0, 2]], calm.drift[[0, 2]])
 
 
 class Blinks(Strategy):

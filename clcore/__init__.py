@@ -4,7 +4,7 @@
 Impact of Parameter Update Magnitude on Forgetting and Generalization of Continual Learning*
 (He, Bai, Yang, 2026, arXiv:2602.20796). Its layout follows the data:
 `streams` → `networks` → `strategies` → `training` → `measures` → `results` → `plots`,
-with `theory` (NumPy alone) and `simulate` (its Monte Carlo check) beside them.
+with `theory` (no PyTorch) and `simulate` (its Monte Carlo check) beside them.
 """
 
 from importlib.metadata import version

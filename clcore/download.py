@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def download(name: str, root: str | Path | None = None) -> Dataset:
     known("dataset", name, READERS)
     folder = data_root(root)
     torchvision_datasets()  # before torchvision itself: it may have to be told of operators
-    if available(name, folder):
+    with suppress(InputError):
         return load(name, folder)
     if name not in KINDS:
         raise InputError(f"{name} is not here: {BY_HAND[name]}")

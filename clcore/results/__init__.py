@@ -2,10 +2,10 @@
 
 from clcore.results.choose import Setting, chosen, records, settings
 from clcore.results.claims import VERDICTS, Effect, Verdict, holm, verdicts
-from clcore.results.extend import run_and_record
+from clcore.results.extend import recorded, run_and_record
 from clcore.results.ledger import Claim, Ledger, read_ledger
-from clcore.results.pages import BESIDE, beside_rows, folded_table, page_grid
-from clcore.results.paper import MEASURES, Benchmark, Beside, Published, beside, read_paper
+from clcore.results.pages import folded_table, page_grid
+from clcore.results.paper import BESIDE, MEASURES, Benchmark, Published, beside, read_paper
 from clcore.results.record import (
     Record,
     as_text,
@@ -18,7 +18,7 @@ from clcore.results.record import (
     results_folder,
     write,
 )
-from clcore.results.recording import check_begin, data_version, recorded, run
+from clcore.results.recording import check_begin, data_version, run
 from clcore.results.spec import NETWORKS, STREAMS, Grid, Spec, parse_grid, read_grid
 from clcore.results.workers import WorkersLostError, default_workers
 
@@ -29,7 +29,6 @@ __all__ = [
     "STREAMS",
     "VERDICTS",
     "Benchmark",
-    "Beside",
     "Claim",
     "Effect",
     "Grid",
@@ -42,7 +41,6 @@ __all__ = [
     "WorkersLostError",
     "as_text",
     "beside",
-    "beside_rows",
     "check_begin",
     "check_writable",
     "chosen",

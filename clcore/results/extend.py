@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clcore.errors import InputError
-from clcore.results.record import as_json, read, results_folder, write
+from clcore.results.record import Record, as_json, read, read_of, record_path, results_folder, write
 from clcore.results.recording import data_version
 from clcore.results.spec import Spec
 from clcore.results.workers import Tick, texts
@@ -89,6 +89,19 @@ def run_and_record(
             f"records of other data than those of the further seeds: {'; '.join(mixed)}; all are "
             "kept: run all seeds with --refresh"
         )
+
+
+def recorded(
+    spec: Spec,
+    *,
+    folder: str | Path | None = None,
+    device: str = "cpu",
+    data: str | Path | None = None,
+) -> Record:
+    """Return the record of a run; train and write it first if there is none."""
+    if not record_path(spec, folder).exists():
+        run_and_record([spec], folder, device=device, data=data, tick=lambda done: None)
+    return read_of(spec, folder)
 
 
 def _kind(spec: Spec) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from clcore.errors import InputError, known
-from clcore.results.checks import check_keys, check_name
+from clcore.results.checks import check_keys, check_name, check_options
 from clcore.results.paper import MEASURES
 from clcore.strategies import STRATEGIES
 
@@ -23,6 +23,21 @@ KINDS = {
     "streams": _COMPARISON,
     "pairs": _COMPARISON,
 }
+
+
+class Place(NamedTuple):
+    """Where the records of a grid are.
+
+    Attributes
+    ----------
+    records : str
+        The folder in that of all records; "" for this itself.
+    missing : str
+        What to say of the grid without records.
+    """
+
+    records: str = ""
+    missing: str = ""
 
 
 class Claim(NamedTuple):
@@ -63,8 +78,7 @@ class Ledger(NamedTuple):
     smallest : float
         The smallest difference worth naming, in points.
     grids : dict
-        Name of a grid file → ``records`` (its folder in that of all records; "" for this itself)
-        and ``missing`` (what to say of it without records).
+        Name of a grid file → where its records are.
     streams : dict
         Name → ``grid`` and the stream's table in it; no table if the grid has one stream only.
     claims : tuple of Claim
@@ -74,7 +88,7 @@ class Ledger(NamedTuple):
     """
 
     smallest: float
-    grids: dict[str, Table]
+    grids: dict[str, Place]
     streams: dict[str, Table]
     claims: tuple[Claim, ...]
     root: Path
@@ -101,7 +115,7 @@ def read_ledger(path: str | Path) -> Ledger:
     if not isinstance(smallest, int | float) or isinstance(smallest, bool) or not smallest > 0:
         raise InputError(f"smallest {smallest!r}: give a number of points above 0")
     grids = {
-        name: {"records": "", "missing": ""} | _grid(name, table)
+        name: Place(**check_options(f"grid {name!r}", _table(f"grid {name!r}", table), Place))
         for name, table in _table("grids", content["grids"]).items()
     }
     for name, table in _table("streams", content["streams"]).items():
@@ -120,14 +134,6 @@ def read_ledger(path: str | Path) -> Ledger:
     return Ledger(
         float(smallest), grids, content["streams"], claims, Path(path).resolve().parent.parent
     )
-
-
-def _grid(name: str, table: object) -> Table:
-    found = _table(f"grid {name!r}", table)
-    check_keys(f"grid {name!r}", found, {"records": False, "missing": False})
-    for key in found:
-        _text(f"grid {name!r}", found, key)
-    return found
 
 
 def _claim(table: object, streams: Table) -> Claim:

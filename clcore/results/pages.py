@@ -9,13 +9,11 @@ from urllib.parse import quote
 from clcore.errors import InputError
 from clcore.results.choose import chosen
 from clcore.results.extend import run_and_record
-from clcore.results.paper import Beside
+from clcore.results.paper import Cell
 from clcore.results.record import outdated, read_of, record_path, results_folder
 from clcore.results.recording import data_version
 from clcore.results.spec import Grid, Spec, read_grid
 from clcore.results.workers import default_workers
-
-Cell = str | float | None
 
 
 def page_grid(name: str, profile: str = "quick", device: str = "cpu") -> tuple[Grid, Path]:
@@ -101,27 +99,3 @@ def folded_table(
 
 def _shown(cell: Cell) -> str:
     return "" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
-
-
-BESIDE = (
-    *("strategy", "measure", "here", "95 % low", "95 % high", "std", "seeds"),
-    *("paper", "paper's std", "difference"),
-)
-
-
-def beside_rows(rows: Sequence[Beside]) -> list[list[Cell]]:
-    """Return what stands beside the paper as rows of `folded_table`, with columns `BESIDE`."""
-    return [
-        [
-            row.strategy,
-            row.measure.replace("_", " "),
-            *(
-                (row.missing, None, None, None, None)
-                if row.ours is None
-                else (*row.ours[:4], str(row.ours.seeds))
-            ),
-            *(row.paper or (None, None)),
-            row.difference,
-        ]
-        for row in rows
-    ]

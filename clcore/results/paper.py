@@ -7,24 +7,16 @@ from typing import Any, NamedTuple
 import yaml
 
 from clcore.errors import InputError
-from clcore.measures import (
-    Interval,
-    average_accuracy,
-    forgetting,
-    mean_interval,
-    task_accuracy,
-)
+from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
 from clcore.results.choose import Setting
 
-MEASURES = {
-    "average_accuracy": average_accuracy,
-    "task_accuracy": task_accuracy,
-    "forgetting": forgetting,
-}
-# What reading a file raises that is no such file.
-_UNREADABLE = (
-    *(OSError, UnicodeDecodeError, yaml.YAMLError),
-    *(AttributeError, KeyError, RecursionError, TypeError),
+Cell = str | float | None
+Table = dict[str, Any]
+
+MEASURES = {f.__name__: f for f in (average_accuracy, task_accuracy, forgetting)}
+BESIDE = (
+    *("strategy", "measure", "here", "95 % low", "95 % high", "std", "seeds"),
+    *("paper", "paper's std", "difference"),
 )
 # What the paper calls a strategy of this package.
 PAPER_NAMES = {"initialized": "initialized", "frozen": "frozen", "hybrid": "adaptive"}
@@ -69,37 +61,6 @@ class Benchmark(NamedTuple):
     figures: dict[tuple[str, str], Published]
 
 
-class Beside(NamedTuple):
-    """A strategy's outcome beside the paper's.
-
-    Attributes
-    ----------
-    strategy : str
-        What it is called here.
-    measure : str
-        A key of `MEASURES`.
-    ours : Interval or None
-        In percent; None where there is nothing to report, which `missing` explains.
-    paper : Published or None
-        None where the paper reports no such strategy or measure.
-    missing : str
-        Why `ours` is None; else empty.
-    """
-
-    strategy: str
-    measure: str
-    ours: Interval | None
-    paper: Published | None
-    missing: str
-
-    @property
-    def difference(self) -> float | None:
-        """Ours less the paper's, in points; None where either is missing."""
-        if self.ours is None or self.paper is None:
-            return None
-        return self.ours.mean - self.paper.mean
-
-
 def read_paper(path: str | Path | None = None) -> dict[str, Benchmark]:
     """Read the paper's figures.
 
@@ -111,51 +72,29 @@ def read_paper(path: str | Path | None = None) -> dict[str, Benchmark]:
     Raises
     ------
     InputError
-        If the file cannot be read, or a figure in it is none.
+        If there is no such file.
     """
     if path is None:
         here, name = Path.cwd(), Path("book", "paper.yml")
         path = next((p / name for p in (here, *here.parents) if (p / name).exists()), here / name)
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return {name: _benchmark(name, table) for name, table in content.items()}
-    except _UNREADABLE as error:
-        raise InputError(
-            f"figures of the paper {str(path)!r} cannot be read ({type(error).__name__}: {error}): "
-            "give benchmarks with title, table and rows"
-        ) from error
+    if not Path(path).exists():
+        raise InputError(f"no file {str(path)!r}: run in the repository, or give the path")
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return {name: _benchmark(**table) for name, table in content.items()}
 
 
-def _benchmark(name: str, table: Mapping[str, Any]) -> Benchmark:
-    figures = {
-        (strategy, measure): _figure(f"{name}, {strategy}", measure, value)
-        for strategy, row in table["rows"].items()
-        for measure, value in row.items()
-    }
-    return Benchmark(
-        table["title"],
-        table["table"],
-        table.get("note", ""),
-        table.get("missing", "no record yet"),
-        figures,
-    )
-
-
-def _figure(where: str, measure: str, value: object) -> Published:
-    match value:
-        case [int() | float() as mean, int() | float() | None as deviation] if measure in MEASURES:
-            return Published(float(mean), None if deviation is None else float(deviation))
-    raise InputError(
-        f"{where}: {measure} = {value!r}: give [mean, standard deviation or null] of one of "
-        f"{', '.join(MEASURES)}"
-    )
+def _benchmark(
+    title: str, table: str, rows: Table, note: str = "", missing: str = "no record yet"
+) -> Benchmark:
+    figures = {(s, m): Published(*figure) for s, row in rows.items() for m, figure in row.items()}
+    return Benchmark(title, table, note, missing, figures)
 
 
 def beside(
     benchmark: Benchmark,
     settings: Sequence[Setting],
     name: Callable[[Mapping[str, Any]], str] = lambda strategy: str(strategy["name"]),
-) -> list[Beside]:
+) -> list[list[Cell]]:
     """Lay records beside the paper's figures, strategy by strategy, measure by measure.
 
     Several settings may stand for one strategy of the paper, such as frozen training with one
@@ -167,23 +106,36 @@ def beside(
         Those of the benchmark's stream: see `clcore.results.settings`.
     name : callable
         Gives the strategy's table the name that its rows bear.
+
+    Returns
+    -------
+    list of list
+        Rows of `folded_table`, with columns `BESIDE`; in percent, and the difference, ours less
+        the paper's, in points. Where there is nothing to report, the first number's cell says why.
     """
-    tried = [PAPER_NAMES.get(s.spec.strategy["name"]) for s in settings]
-    rows = []
-    for setting, theirs in zip(settings, tried, strict=True):
-        for measure in MEASURES:
-            ours, missing = _ours(setting, measure, benchmark.missing)
-            figure = benchmark.figures.get((str(theirs), measure))
-            rows.append(Beside(name(setting.spec.strategy), measure, ours, figure, missing))
-    rows += [
-        Beside(theirs, measure, None, figure, benchmark.missing)
-        for (theirs, measure), figure in benchmark.figures.items()
+    tried = [PAPER_NAMES.get(s.spec.strategy["name"], "") for s in settings]
+    rows = [
+        _row(name(setting.spec.strategy), measure, benchmark, theirs, setting)
+        for setting, theirs in zip(settings, tried, strict=True)
+        for measure in MEASURES
+    ]
+    return rows + [
+        _row(theirs, measure, benchmark, theirs)
+        for theirs, measure in benchmark.figures
         if theirs not in tried
     ]
-    return rows
 
 
-def _ours(setting: Setting, measure: str, missing: str) -> tuple[Interval | None, str]:
-    if setting.record is None or setting.missing:
-        return None, setting.missing if setting.record else missing
-    return mean_interval(100 * MEASURES[measure](setting.record.accuracy)), ""
+def _row(
+    name: str, measure: str, benchmark: Benchmark, theirs: str, setting: Setting | None = None
+) -> list[Cell]:
+    paper = benchmark.figures.get((theirs, measure))
+    published = list(paper or (None, None))
+    called = [name, measure.replace("_", " ")]
+    record = setting.record if setting else None
+    missing = setting.missing if setting and record else benchmark.missing
+    if record is None or missing:
+        return [*called, missing, *[None] * 4, *published, None]
+    ours = mean_interval(100 * MEASURES[measure](record.accuracy))
+    difference = ours.mean - paper.mean if paper else None
+    return [*called, *ours[:4], str(ours.seeds), *published, difference]

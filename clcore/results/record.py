@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -105,9 +106,9 @@ def as_text(spec: Spec, outcome: Outcome, data: str, device: str) -> str:
     content = {
         "format": FORMAT,
         "spec": _plain(spec),
-        "accuracy": outcome.accuracy.tolist(),
-        "drift": np.round(outcome.drift, 6).tolist(),
-        "notes": {k: np.round(v, 6).tolist() for k, v in outcome.notes.items()},
+        "accuracy": _listed(outcome.accuracy),
+        "drift": _listed(np.round(outcome.drift, 6)),
+        "notes": {k: _listed(np.round(v, 6)) for k, v in outcome.notes.items()},
         "divergences": [d._asdict() for d in outcome.divergences],
         "provenance": {
             "seconds": round(outcome.seconds, 2),
@@ -123,7 +124,7 @@ def as_text(spec: Spec, outcome: Outcome, data: str, device: str) -> str:
             },
         },
     }
-    return as_json(_no_nan(content))
+    return as_json(content)
 
 
 def as_json(content: dict[str, Any]) -> str:
@@ -261,16 +262,7 @@ def read_of(spec: Spec, folder: str | Path | None = None) -> Record:
 
 
 def _plain(spec: Spec) -> dict[str, Any]:
-    return {
-        "dataset": spec.dataset,
-        "stream": spec.stream,
-        "network": spec.network,
-        "strategy": spec.strategy,
-        "budget": spec.budget._asdict(),
-        "seeds": list(spec.seeds),
-        "holdout": spec.holdout,
-        "tasks": spec.tasks,
-    }
+    return asdict(spec) | {"budget": spec.budget._asdict()}
 
 
 def fix_sources() -> None:
@@ -323,13 +315,11 @@ def _hardware(device: str) -> str:
     return f"{model}, {os.cpu_count()} CPUs"
 
 
-def _no_nan(value: Any) -> Any:
-    """Return `value` with None for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {k: _no_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_no_nan(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _listed(values: NDArray[np.float64]) -> Any:
+    """Return an array as lists, with None for NaN, which JSON does not know."""
+    known: NDArray[np.object_] = values.astype(object)
+    known[~np.isfinite(values)] = None
+    return known.tolist()
 
 
 def _readable(value: Any, indent: int = 0) -> str:

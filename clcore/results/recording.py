@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clcore.errors import InputError
-from clcore.results.record import Record, as_text, fix_sources, read_of, record_path, write
+from clcore.results.record import fix_sources
 from clcore.results.spec import Spec
 from clcore.streams import Dataset, load
 from clcore.training import Outcome, Run, train
@@ -76,18 +76,3 @@ def data_version(name: str, data: str | Path | None = None) -> str | None:
         return _dataset(name, data).checksum
     except InputError:
         return None
-
-
-def recorded(
-    spec: Spec,
-    *,
-    folder: str | Path | None = None,
-    device: str = "cpu",
-    data: str | Path | None = None,
-) -> Record:
-    """Return the record of a run; train and write it first if there is none."""
-    path = record_path(spec, folder)
-    if not path.exists():
-        outcome, checksum = run(spec, device=device, data=data)
-        write(spec, as_text(spec, outcome, checksum, device), folder)
-    return read_of(spec, folder)

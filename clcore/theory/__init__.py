@@ -1,4 +1,4 @@
-"""Expected forgetting and generalization of linear models, in closed form, on NumPy alone.
+"""Expected forgetting and generalization of linear models, in closed form, on NumPy and SciPy.
 
 `LinearTasks` holds a task sequence with its ground truths, `Problem` the distances that its
 expected risks depend on, `Update` what one task trains and how far it moves.

@@ -261,6 +261,8 @@ def curved_gains(
     Block b moves by γ_b Δ_b, and task i's risk by Σ_b γ_b s_ib + Σ_bc γ_b C_ibc γ_c: exact for a
     quadratic risk, whatever Δ is. If curvature couples no blocks, γ_b = −Σ_i w_i s_ib /
     (2 Σ_i w_i C_ibb), clipped to [0, 1]; with Σ = I this is the law of the isotropic theory.
+    Along a direction without any curvature the slope is taken to be 0, as it is for every risk that
+    is bounded below.
 
     Parameters
     ----------

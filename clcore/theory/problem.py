@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import pdist, squareform
 
 from clcore.errors import InputError
 from clcore.theory.validation import FloatArray, IntArray, counts, deviations, finite, freeze
@@ -149,31 +150,10 @@ class Problem:
     @classmethod
     def from_tasks(cls, tasks: LinearTasks) -> Problem:
         """Reduce tasks with known ground truths to their squared block distances."""
-        edges = np.cumsum(tasks.sizes)[:-1]
-        blocks = np.split(tasks.truths, edges, axis=1)  # B arrays (K, p_b)
-        starts = np.split(tasks.start, edges)
-        return cls(
-            sizes=tasks.sizes,
-            distances=np.stack([_squared_distances(truths) for truths in blocks]),
-            initial=np.stack(
-                [
-                    ((truths - start) ** 2).sum(axis=1)
-                    for truths, start in zip(blocks, starts, strict=True)
-                ]
-            ),
-            samples=tasks.samples,
-            noise=tasks.noise,
-        )
-
-
-def _squared_distances(points: FloatArray) -> FloatArray:
-    # Row by row: differences of all pairs at once would need K * K * p numbers.
-    columns = np.ascontiguousarray(points.T)  # (p, K): sums over p run along rows
-    squares = np.zeros((len(points), len(points)))
-    for k in range(len(points)):
-        rest = columns[:, k:] - columns[:, k : k + 1]
-        squares[k, k:] = squares[k:, k] = np.einsum("pk,pk->k", rest, rest)
-    return squares
+        points = np.vstack([tasks.start, tasks.truths])
+        blocks = np.split(points, np.cumsum(tasks.sizes)[:-1], axis=1)  # B arrays (1 + K, p_b)
+        squares = np.stack([squareform(pdist(block, "sqeuclidean")) for block in blocks])
+        return cls(tasks.sizes, squares[:, 1:, 1:], squares[:, 0, 1:], tasks.samples, tasks.noise)
 
 
 def _check_distances(distances: FloatArray, initial: FloatArray) -> None:

@@ -383,9 +383,20 @@ def test_tests_are_run_on_request(book: Path) -> None:
     ]
 
 
-def test_a_skipped_test_proves_nothing(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "test",
+    [
+        f"@pytest.mark.skip{TEST}",
+        "@pytest.mark.parametrize('x', [1, pytest.param(2, marks=pytest.mark.skip)])"
+        + TEST.replace("test_it()", "test_it(x)"),
+    ],
+    ids=["whole", "a case of it"],
+)
+def test_a_skipped_test_proves_nothing(
+    book: Path, monkeypatch: pytest.MonkeyPatch, test: str
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    (book / "tests" / "test_it.py").write_text(f"import pytest\n@pytest.mark.skip{TEST}")
+    (book / "tests" / "test_it.py").write_text(f"import pytest\n{test}")
     found = verdicts(read_ledger(ledger(book, theorem())), run_tests=True)
     assert [v.verdict for v in found] == ["not supported"]
 

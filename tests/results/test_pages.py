@@ -8,12 +8,7 @@ from urllib.parse import unquote
 import pytest
 
 from clcore.errors import InputError
-from clcore.measures import Interval
 from clcore.results import (
-    BESIDE,
-    Beside,
-    Published,
-    beside_rows,
     folded_table,
     page_grid,
     records,
@@ -68,19 +63,6 @@ def test_the_table_and_its_file_say_the_same():
 def test_a_row_that_does_not_fit():
     with pytest.raises(InputError, match="1 cells: give one for each of 2 columns"):
         folded_table("Fold", ["a", "b"], [["x"]], "t.csv")
-
-
-def test_rows_beside_the_paper():
-    ours = Interval(70.0, 60.0, 80.0, 4.0, 3)
-    there, missing = beside_rows(
-        [
-            Beside("frozen", "task_accuracy", ours, Published(68.0, None), ""),
-            Beside("adaptive", "forgetting", None, Published(20.0, 0.5), "no record yet"),
-        ]
-    )
-    assert there == ["frozen", "task accuracy", 70.0, 60.0, 80.0, 4.0, "3", 68.0, None, 2.0]
-    assert missing == ["adaptive", "forgetting", "no record yet", *[None] * 4, 20.0, 0.5, None]
-    assert len(there) == len(BESIDE)
 
 
 def test_the_quick_profile_reads_and_the_full_one_trains(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Choice of learning rates and options on held-out data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,12 +47,7 @@ def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
     InputError
         If a searched run has no record yet.
     """
-    if not grid.searched:
-        return [spec for setting in grid.reported for spec in setting]
-    return [
-        _best(reported, searched, folder)
-        for reported, searched in zip(grid.reported, grid.searched, strict=True)
-    ]
+    return [_best(reported, searched, folder) for reported, searched in _choices(grid)]
 
 
 def records(grid: Grid, folder: str | Path | None = None) -> list[Record]:
@@ -74,23 +69,23 @@ def settings(grid: Grid, folder: str | Path | None = None) -> list[Setting]:
     InputError
         If a record cannot be read.
     """
-    if not grid.searched:
-        return [_setting(spec, folder) for setting in grid.reported for spec in setting]
     found = []
-    for reported, searched in zip(grid.reported, grid.searched, strict=True):
-        if all(record_path(spec, folder).exists() for spec in searched):
-            found.append(_setting(_best(reported, searched, folder), folder))
-        else:
-            found.append(Setting(reported[0], None))
+    for reported, searched in _choices(grid):
+        known = all(record_path(spec, folder).exists() for spec in searched)
+        spec = _best(reported, searched, folder) if known else reported[0]
+        here = known and record_path(spec, folder).exists()
+        found.append(Setting(spec, read_of(spec, folder) if here else None))
     return found
 
 
-def _setting(spec: Spec, folder: str | Path | None) -> Setting:
-    path = record_path(spec, folder)
-    return Setting(spec, read_of(spec, folder) if path.exists() else None)
+def _choices(grid: Grid) -> Iterator[tuple[Sequence[Spec], Sequence[Spec]]]:
+    """Yield what may be reported of each setting, and its searched runs: none without a search."""
+    return zip(grid.reported, grid.searched or [()] * len(grid.reported), strict=True)
 
 
 def _best(reported: Sequence[Spec], searched: Sequence[Spec], folder: str | Path | None) -> Spec:
+    if not searched:
+        return reported[0]  # the only one
     scores = [float(average_accuracy(_record(s, folder).accuracy).mean()) for s in searched]
     if np.isnan(scores).all():
         return min(reported, key=lambda spec: float(np.min(spec.budget.learning_rate)))

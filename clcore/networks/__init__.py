@@ -2,7 +2,6 @@
 
 from clcore.networks.mlp import MLP
 from clcore.networks.network import (
-    Backward,
     Network,
     Parameters,
     block_of,
@@ -14,7 +13,6 @@ from clcore.networks.resnet import ResNet18
 
 __all__ = [
     "MLP",
-    "Backward",
     "Network",
     "Parameters",
     "ResNet18",

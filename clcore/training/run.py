@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from clcore.networks import MLP, Backward, Network, Parameters, trained_names
+from clcore.networks import MLP, Network, Parameters, trained_names
 from clcore.networks.loss import cross_entropy, masked
+from clcore.networks.network import Backward
 from clcore.seeds import generator
 from clcore.streams import Dataset, Stream, competing, judged_on
 from clcore.streams.batches import Batch, Samples, View, drawn_moves, samples

@@ -353,7 +353,9 @@ def test_loss_rises_along_the_gradient(color: Dataset) -> None:
 
 
 def test_loss_keeps_nothing_for_a_backward_pass(color: Dataset) -> None:
-    run = arrived([permuted(color, [], seed=s) for s in SEEDS], ResNet18(3, 4, width=2), 0)
+    """Of one replica, which runs in this thread, where the hooks are."""
+    run = Run([permuted(color, [], seed=0)], ResNet18(3, 4, width=2), [0], color, RATES[:1])
+    run.arrive(0)
     graphs = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: graphs.append(1) or t, lambda t: t):
         run.loss(run.parameters)

@@ -61,8 +61,8 @@ test: environment-test
 	@$(run) -m mypy
 	@$(run) -m tools.browser
 	@mkdir -p _build/ipython
-	@$(test_variables) $(run) -m pytest -n 2 --dist loadfile --durations 10 --nbval --nbval-current-env \
-	  --nbval-sanitize-with tests/book/sanitize.cfg tests notebooks
+	@$(test_variables) $(run) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 \
+	  --nbval --nbval-current-env --nbval-sanitize-with tests/book/sanitize.cfg tests notebooks
 
 coverage: environment-test
 	@mkdir -p _build

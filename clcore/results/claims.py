@@ -29,7 +29,9 @@ _FROM_WORST = {
     "not distinguishable": "Not distinguishable",
     "as claimed": "Holds",
     "by construction": "Not counted, since one side cannot forget there",
+    "no lead": "Not counted, since there is no lead to change",
 }
+UNCOUNTED = ("by construction", "no lead")
 LEVEL = 0.05
 
 
@@ -49,8 +51,11 @@ class Effect(NamedTuple):
         Of a two-sided t-test against 0, adjusted by Holm over all comparisons of the claim; 1
         where nothing is tested.
     outcome : str
-        *as claimed*, *contrary*, *equal* (at every seed), *too small*, *not distinguishable*, or
-        *by construction* if one side cannot forget at all.
+        *as claimed*, *contrary*, *equal* (at every seed), *too small*, *not distinguishable*, *by
+        construction* if one side cannot forget at all, or *no lead* if the strategy does not lead
+        on the first stream of a pair.
+    rival : int
+        Which of the rivals that the claim names `against` is, or is a variant of.
     """
 
     where: str
@@ -59,6 +64,7 @@ class Effect(NamedTuple):
     difference: Interval
     p: float
     outcome: str
+    rival: int
 
 
 class Verdict(NamedTuple):
@@ -98,7 +104,9 @@ def verdicts(
     nothing can be told apart, and *not supported* where a case is contradicted, equal or too small.
     What forgets exactly nothing at any seed cannot do otherwise (where tasks have outputs of their
     own, nothing that they share trains after the first): comparisons of Forgetting with it are
-    shown, but neither tested nor counted.
+    shown, but neither tested nor counted; nor is a change from stream to stream of a lead that is
+    none on the first (its 95 % interval begins below 0). A case can be contradicted by one rival
+    alone, but does not hold if nothing is counted of another.
 
     Parameters
     ----------
@@ -244,7 +252,7 @@ class _Records:
 
 
 def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
-    found: list[tuple[tuple[str, str, str], Interval, bool]] = []  # whether it is to be tested
+    found: list[tuple[tuple[str, str, str], int, Interval, str]] = []  # why not to be tested
     missing: list[str] = []
     for item in claim.check[claim.kind]:
         streams = item if claim.kind == "pairs" else [item]
@@ -254,34 +262,36 @@ def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
             missing.append(f"{where}: {'; '.join(dict.fromkeys(reasons))}")
             continue
         # One entry for each variant, with a setting for each stream of the pair.
-        rivals: list[tuple[Setting, ...]] = []
-        unrivalled = False
+        rivals: list[list[tuple[Setting, ...]]] = []
         for table in claim.check["against"]:
-            known = []
+            rivals.append([])
             for rival in _side(claim, streams, [table], records):
                 if reason := _unknown(rival, streams, records):
                     missing.append(f"{where}: {reason}")
                 else:
-                    known.append(rival)
-            unrivalled |= not known
-            rivals += known
+                    rivals[-1].append(rival)
         for variant in _side(claim, streams, [claim.check["strategy"]], records):
             if reason := _unknown(variant, streams, records):
                 missing.append(f"{where}: {reason}")
-            elif unrivalled:
+            elif not all(rivals):
                 missing.append(f"{where}: {_label(variant)}: nothing to compare it with")
             else:
-                for rival in rivals:
+                for number, rival in ((i, one) for i, known in enumerate(rivals) for one in known):
                     label = where, _label(variant), _label(rival)
-                    trivial = _cannot_forget(claim, variant) or _cannot_forget(claim, rival)
-                    points = mean_interval(_points(claim, variant, rival))
-                    found.append((label, points, not trivial))
-    adjusted = iter(holm([_p(difference) for _, difference, counts in found if counts]))
+                    first, *second = _leads(claim, variant, rival)
+                    why = ""
+                    if _cannot_forget(claim, variant) or _cannot_forget(claim, rival):
+                        why = "by construction"
+                    elif second and not mean_interval(first).low > 0:
+                        why = "no lead"
+                    points = mean_interval(first - second[0] if second else first)
+                    found.append((label, number, points, why))
+    adjusted = iter(holm([_p(difference) for *_, difference, why in found if not why]))
     effects = []
-    for label, difference, counts in found:
-        p = next(adjusted) if counts else 1.0
-        outcome = _outcome(difference, p, smallest) if counts else "by construction"
-        effects.append(Effect(*label, difference, p, outcome))
+    for label, number, difference, why in found:
+        p = 1.0 if why else next(adjusted)
+        outcome = why or _outcome(difference, p, smallest)
+        effects.append(Effect(*label, difference, p, outcome, number))
     return _judged(claim, tuple(effects), tuple(dict.fromkeys(missing)))
 
 
@@ -325,13 +335,10 @@ def _label(settings: Sequence[Setting]) -> str:
     return " → ".join(dict.fromkeys(names))
 
 
-def _points(
+def _leads(
     claim: Claim, variant: Sequence[Setting], rival: Sequence[Setting]
-) -> NDArray[np.float64]:
-    """Return the difference in points, positive as claimed, at each seed that all sides have.
-
-    Of a pair of streams, its change from the first to the second.
-    """
+) -> list[NDArray[np.float64]]:
+    """Return for each stream the difference in points, positive as claimed, at each common seed."""
     sides = (*variant, *rival)
     seeds = [s for s in sides[0].spec.seeds if all(s in side.spec.seeds for side in sides)]
     if len(seeds) < 2:
@@ -340,11 +347,10 @@ def _points(
             "compare what can be paired by two seeds or more"
         )
     sign = 100 if claim.check["direction"] == "higher" else -100
-    leads = [
+    return [
         sign * (_measured(claim, one, seeds) - _measured(claim, other, seeds))
         for one, other in zip(variant, rival, strict=True)
     ]
-    return leads[0] if len(leads) == 1 else leads[0] - leads[1]
 
 
 def _measured(claim: Claim, setting: Setting, seeds: Sequence[int]) -> NDArray[np.float64]:
@@ -380,22 +386,24 @@ def _outcome(difference: Interval, p: float, smallest: float) -> str:
 def _judged(claim: Claim, effects: tuple[Effect, ...], missing: tuple[str, ...]) -> Verdict:
     if not effects:
         return Verdict(claim, "not testable here", "; ".join(missing), effects, missing)
-    cases: dict[tuple[str, str], set[str]] = {}
+    cases: dict[tuple[str, str], list[Effect]] = {}
     for effect in effects:
-        cases.setdefault((effect.where, effect.strategy), set()).add(effect.outcome)
+        cases.setdefault((effect.where, effect.strategy), []).append(effect)
     variants = Counter(where for where, _ in cases)
-    parts: dict[str, list[str]] = {part: [] for part in ("Holds", *_FROM_WORST.values())}
-    for (where, strategy), seen in cases.items():
-        part = next(part for outcome, part in _FROM_WORST.items() if outcome in seen)
-        parts[part].append(where if variants[where] == 1 else f"{where}: {strategy}")
-    uncounted = _FROM_WORST["by construction"]
-    count = sum(len(names) for part, names in parts.items() if part != uncounted)
-    holds = len(parts["Holds"])
+    parts: dict[str, list[str]] = {outcome: [] for outcome in ("as claimed", *_FROM_WORST)}
+    for (where, strategy), case in cases.items():
+        outcome = _of_case(case)
+        name = where if variants[where] == 1 else f"{where}: {strategy}"
+        if outcome == "contrary" and len(case) > 1:
+            name += f", by {', '.join(e.against for e in case if e.outcome == outcome)}"
+        parts[outcome].append(name)
+    count = sum(len(names) for outcome, names in parts.items() if outcome not in UNCOUNTED)
+    holds = len(parts["as claimed"])
     because = ". ".join(
-        part
-        + (f" in {len(names)} of {count}" if part != uncounted else "")
-        + (f": {'; '.join(names)}" if part != "Not distinguishable" else "")
-        for part, names in parts.items()
+        _FROM_WORST[outcome]
+        + (f" in {len(names)} of {count}" if outcome not in UNCOUNTED else "")
+        + (f": {'; '.join(names)}" if outcome != "not distinguishable" else "")
+        for outcome, names in parts.items()
         if names
     )
     if not count:
@@ -405,6 +413,17 @@ def _judged(claim: Claim, effects: tuple[Effect, ...], missing: tuple[str, ...])
     elif holds:
         verdict = "supported in part"
     else:
-        unclear = len(parts["Not distinguishable"]) == count
+        unclear = len(parts["not distinguishable"]) == count
         verdict = "undecided" if unclear else "not supported"
     return Verdict(claim, verdict, because, effects, missing)
+
+
+def _of_case(case: Sequence[Effect]) -> str:
+    """Return the outcome of the comparisons of a variant on a stream, taken together."""
+    seen = {effect.outcome for effect in case}
+    of_rival = [{e.outcome for e in case if e.rival == n} for n in {e.rival for e in case}]
+    if "contrary" not in seen:
+        for outcome in UNCOUNTED:
+            if {outcome} in of_rival:
+                return outcome
+    return next(outcome for outcome in _FROM_WORST if outcome in seen)

@@ -265,10 +265,19 @@ def test_what_cannot_forget_is_shown_but_not_counted(book: Path) -> None:
     alone = {"name": "frozen", "modules": 1}
     found = verdict(book, measure="forgetting", direction="lower", strategy=alone)
     assert found.verdict == "not testable here"
-    # A rival that cannot forget does not make a strategy worse than both.
+    # A rival that cannot forget makes a strategy neither better than both nor worse.
     both = [{"name": "initialized"}, alone]
     other = {"name": "frozen", "modules": 2}
     found = verdict(book, measure="forgetting", direction="lower", strategy=other, against=both)
+    assert found.verdict == "not testable here"
+    assert found.because == "Not counted, since one side cannot forget there: near; far"
+    # The other rival can contradict alone, and another variant of the same rival is enough.
+    found = verdict(book, measure="forgetting", direction="higher", strategy=other, against=both)
+    assert found.because == "Contradicted in 2 of 2: near, by initialized; far, by initialized"
+    any_ = [{"name": "frozen"}]
+    free = {"name": "initialized"}
+    found = verdict(book, measure="forgetting", direction="higher", strategy=free, against=any_)
+    assert [e.outcome for e in found.effects] == ["by construction", "as claimed"] * 2
     assert found.because == "Holds in 2 of 2: near; far"
     # In accuracy it counts as any other.
     assert "by construction" not in [e.outcome for e in verdict(book).effects]
@@ -300,6 +309,20 @@ def test_pairs_compare_leads(book: Path) -> None:
     test = ttest_1samp(change[0], 0)
     assert found.effects[0].difference.mean == pytest.approx(change[0].mean())
     assert found.effects[0].p == pytest.approx(2 * test.pvalue)
+
+
+def test_what_does_not_lead_has_no_lead_to_lose(book: Path) -> None:
+    """A disadvantage that grows is no advantage that fades."""
+    recorded(book, [[5.0, 5.1, 5.3], DOWN], [UP, [-5.0, -5.1, -5.3]])
+    found = verdict(book, streams=None, pairs=[["near", "far"]])
+    assert [e.outcome for e in found.effects] == ["as claimed", "no lead"]
+    assert found.because == (
+        f"Holds in 1 of 1: near → far: {ONE}. "
+        f"Not counted, since there is no lead to change: near → far: {TWO}"
+    )
+    change = np.subtract([5.0, 5.1, 5.3], UP)
+    assert found.effects[0].p == pytest.approx(ttest_1samp(change, 0).pvalue)  # the only one tested
+    assert found.effects[1].difference.mean == pytest.approx(np.mean(DOWN) + np.mean([5, 5.1, 5.3]))
 
 
 def test_each_measure_is_the_paper_s(book: Path) -> None:

@@ -60,7 +60,7 @@ OF_AGEM = [
 RESERVOIR = "remembered samples are drawn with replacement; theirs without"
 OF_BUFFER = [
     "M / 20 = 10 samples of each task, as the paper says; the authors' code offers the 128 samples "
-    "of one batch of each task to a reservoir of M, so early tasks have more",
+    "of one batch of each task to a reservoir of M, which holds more of each while few were seen",
 ]
 
 

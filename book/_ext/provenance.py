@@ -57,7 +57,7 @@ def made(app: Sphinx, page: str, notebook: dict[str, object], figures: int) -> s
     links = ", ".join(f'<a href="{there}#grid-{name}">{escape(name)}</a>' for name in names)
     benchmarks = benchmarks_read(code)
     rows = [
-        f"Its {figures} figures and all computed numbers come from the cells of "
+        f"Its {figures} figure{'s' if figures != 1 else ''} and all computed numbers come from the cells of "
         f"<code>book/{page}.md</code>, with code version <code>{code_version()}</code>. "
         "<code>make book</code> executes them again.",
         f'Records that it reads: {links}. <a href="{there}">Records</a> has their code, '
@@ -68,7 +68,7 @@ def made(app: Sphinx, page: str, notebook: dict[str, object], figures: int) -> s
     ]
     if benchmarks:
         rows.append(
-            "Measured by scripts: "
+            "Measured by scripts, and not again by <code>make book</code>: "
             + ", ".join(f"<code>results/benchmarks/{name}.json</code>" for name in benchmarks)
             + "."
         )

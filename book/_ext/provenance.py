@@ -56,8 +56,9 @@ def made(app: Sphinx, page: str, notebook: dict[str, object], figures: int) -> s
     there = app.builder.get_relative_uri(page, RECORDS)
     links = ", ".join(f'<a href="{there}#grid-{name}">{escape(name)}</a>' for name in names)
     benchmarks = benchmarks_read(code)
+    plural = "" if figures == 1 else "s"
     rows = [
-        f"Its {figures} figure{'s' if figures != 1 else ''} and all computed numbers come from the cells of "
+        f"Its {figures} figure{plural} and all computed numbers come from the cells of "
         f"<code>book/{page}.md</code>, with code version <code>{code_version()}</code>. "
         "<code>make book</code> executes them again.",
         f'Records that it reads: {links}. <a href="{there}">Records</a> has their code, '

@@ -105,8 +105,8 @@ def verdicts(
     What forgets exactly nothing at any seed cannot do otherwise (where tasks have outputs of their
     own, nothing that they share trains after the first): comparisons of Forgetting with it are
     shown, but neither tested nor counted; nor is a change from stream to stream of a lead that is
-    none on the first (its 95 % interval begins below 0). A case can be contradicted by one rival
-    alone, but does not hold if nothing is counted of another.
+    none on the first (its 95 % interval begins below 0). If nothing is counted of one rival, a case
+    can fail by the others; else it is not counted.
 
     Parameters
     ----------
@@ -422,7 +422,7 @@ def _of_case(case: Sequence[Effect]) -> str:
     """Return the outcome of the comparisons of a variant on a stream, taken together."""
     seen = {effect.outcome for effect in case}
     of_rival = [{e.outcome for e in case if e.rival == n} for n in {e.rival for e in case}]
-    if "contrary" not in seen:
+    if seen.isdisjoint(("contrary", "equal", "too small")):
         for outcome in UNCOUNTED:
             if {outcome} in of_rival:
                 return outcome

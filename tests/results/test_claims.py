@@ -279,6 +279,14 @@ def test_what_cannot_forget_is_shown_but_not_counted(book: Path) -> None:
     found = verdict(book, measure="forgetting", direction="higher", strategy=free, against=any_)
     assert [e.outcome for e in found.effects] == ["by construction", "as claimed"] * 2
     assert found.because == "Holds in 2 of 2: near; far"
+    for (spec,) in grid.reported:
+        if spec.strategy.get("modules") == 2:
+            record(book, spec, BASE, forgetting=lost["initialized"])
+    found = verdict(book, measure="forgetting", direction="lower", strategy=other, against=both)
+    assert (found.verdict, found.because) == (
+        "not supported",
+        "Exactly equal in 2 of 2: near; far",
+    )
     # In accuracy it counts as any other.
     assert "by construction" not in [e.outcome for e in verdict(book).effects]
 

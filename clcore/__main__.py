@@ -259,9 +259,7 @@ def _claims(options: argparse.Namespace) -> int:
         raise InputError(
             f"--json {str(options.json)!r} is no place for a file: give one in a folder that exists"
         )
-    found = verdicts(
-        read_ledger(options.ledger or _ledger()), options.results, run_tests=options.run_tests
-    )
+    found = verdicts(read_ledger(options.ledger), options.results, run_tests=options.run_tests)
     for verdict in found:
         print(f"{verdict.verdict:18s} {verdict.claim.id:28s} {_effects(verdict.effects)}".rstrip())
         print(textwrap.indent(textwrap.fill(verdict.claim.statement, 96), "    "))
@@ -275,12 +273,6 @@ def _claims(options: argparse.Namespace) -> int:
         text = json.dumps([_as_table(verdict) for verdict in found], indent=1, ensure_ascii=False)
         options.json.write_text(text + "\n", encoding="utf-8")
     return 0
-
-
-def _ledger() -> Path:
-    """Return `book/claims.yml`, here or in the nearest folder above."""
-    here, name = Path.cwd(), Path("book", "claims.yml")
-    return next((p / name for p in (here, *here.parents) if (p / name).exists()), here / name)
 
 
 def _as_table(verdict: Verdict) -> dict[str, object]:

@@ -490,7 +490,8 @@ DATA_FILES = [
     ),
     row(
         "download of what is got by hand",
-        "cub200 is not here: get CUB_200_2011.tgz",
+        "cub200",
+        "get CUB_200_2011.tgz from https://",
         "unpack it in the data root",
         command=(*DATA, "--download", "cub200"),
     ),

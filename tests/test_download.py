@@ -195,12 +195,10 @@ def test_a_kill_amid_the_unpacking_loses_nothing(server: Server, tmp_path: Path)
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "cifar100"])
 def test_addresses_and_sums_are_those_of_torchvision(name: str, tmp_path: Path) -> None:
     """A change of torchvision shows here, without a network."""
-    for archive in archives(name, tmp_path):
-        assert archive.urls
-        assert all(
-            url.startswith("http") and url.endswith(archive.path.name) for url in archive.urls
-        )
-        assert len(archive.md5) == 32
+    for path, md5, urls in archives(name, tmp_path):
+        assert urls
+        assert all(url.startswith("http") and url.endswith(path.name) for url in urls)
+        assert len(md5) == 32
 
 
 def test_digits_are_always_here(tmp_path: Path) -> None:

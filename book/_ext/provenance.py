@@ -33,8 +33,7 @@ def grids_read(code: list[str]) -> list[str]:
     text = "\n".join(code)
     if 'glob("*.toml")' in text:
         return sorted(grids())
-    ledger = results_folder().parent / "book" / "claims.yml"
-    told = read_ledger(ledger).grids.keys() if "read_ledger" in text else ()
+    told = read_ledger().grids.keys() if "read_ledger" in text else ()
     return sorted(n for n in grids() if n in told or re.search(rf'"{n}(\.toml)?"', text))
 
 

@@ -8,7 +8,6 @@ _STRATEGIES = {
     "scaled": "law, scaled",
     "ball": "law, ball",
     "lwf": "LwF",
-    "replay": "replay",
     "agem": "A-GEM",
     "der++": "DER++",
 }

@@ -49,17 +49,11 @@ def curves(
         Multiplies the values: 100 for percent.
     """
     for i, (name, points) in enumerate(values.items()):
-        found = [mean_interval(scale * np.asarray(point)) for point in np.asarray(points)]
+        found = [mean_interval(scale * np.asarray(point))[:3] for point in np.asarray(points)]
+        mean, low, high = np.transpose(found)
         color = COLORS.get(name, COLORS["other"])
-        axes.plot(x, [f.mean for f in found], marker="osD^v"[i % 5], color=color, label=name)
-        axes.fill_between(
-            np.asarray(x, dtype=float),
-            [f.low for f in found],
-            [f.high for f in found],
-            color=color,
-            alpha=0.2,
-            linewidth=0,
-        )
+        axes.plot(x, mean, marker="osD^v"[i % 5], color=color, label=name)
+        axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     axes.legend()
 
 

@@ -34,19 +34,14 @@ def use_style() -> None:
     they stay legible where no style sheet of ours applies. A fixed salt and no date make
     equal figures equal bytes.
     """
-    sns.set_theme(
-        context="notebook", style="ticks", palette=list(dict.fromkeys(COLORS.values()))[:4]
-    )
+    sns.set_theme(style="ticks", palette=list(dict.fromkeys(COLORS.values()))[:4])
     mpl.rcParams.update(
         {
             "figure.figsize": (7.2, 3.8),
             "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "axes.facecolor": "white",
             "axes.grid": True,
             "axes.spines.right": False,
             "axes.spines.top": False,
-            "axes.titlesize": 12,
             "axes.titleweight": "bold",
             "axes.titlelocation": "left",
             "axes.labelsize": 11,

@@ -1,7 +1,7 @@
 """Runs described by specs, and their records."""
 
 from clcore.results.choose import Setting, chosen, records, settings
-from clcore.results.claims import VERDICTS, Effect, Verdict, holm, verdicts
+from clcore.results.claims import UNCOUNTED, VERDICTS, Effect, Verdict, holm, verdicts
 from clcore.results.extend import recorded, run_and_record
 from clcore.results.ledger import Claim, Ledger, read_ledger
 from clcore.results.pages import folded_table, page_grid
@@ -27,6 +27,7 @@ __all__ = [
     "MEASURES",
     "NETWORKS",
     "STREAMS",
+    "UNCOUNTED",
     "VERDICTS",
     "Benchmark",
     "Claim",

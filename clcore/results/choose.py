@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clcore.errors import InputError
 from clcore.measures import average_accuracy
 from clcore.results.record import Record, read_of, record_path
 from clcore.results.spec import Grid, Spec
@@ -58,7 +57,7 @@ def records(grid: Grid, folder: str | Path | None = None) -> list[Record]:
     InputError
         If a record is missing.
     """
-    return [_record(spec, folder) for spec in chosen(grid, folder)]
+    return [read_of(spec, folder) for spec in chosen(grid, folder)]
 
 
 def settings(grid: Grid, folder: str | Path | None = None) -> list[Setting]:
@@ -86,14 +85,7 @@ def _choices(grid: Grid) -> Iterator[tuple[Sequence[Spec], Sequence[Spec]]]:
 def _best(reported: Sequence[Spec], searched: Sequence[Spec], folder: str | Path | None) -> Spec:
     if not searched:
         return reported[0]  # the only one
-    scores = [float(average_accuracy(_record(s, folder).accuracy).mean()) for s in searched]
+    scores = [float(average_accuracy(read_of(s, folder).accuracy).mean()) for s in searched]
     if np.isnan(scores).all():
         return min(reported, key=lambda spec: float(np.min(spec.budget.learning_rate)))
     return reported[int(np.nanargmax(scores))]
-
-
-def _record(spec: Spec, folder: str | Path | None) -> Record:
-    path = record_path(spec, folder)
-    if not path.exists():
-        raise InputError(f"no record {str(path)!r}: run its grid with `clcore run`")
-    return read_of(spec, folder)

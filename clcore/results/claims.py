@@ -211,44 +211,46 @@ class _Records:
         """Return why there is nothing of a stream; empty if there is something."""
         grid = self.ledger.streams[stream]["grid"]
         without = self.ledger.grids[grid].missing
-        if not self._file(grid).exists():
+        if not (self.results / f"{grid}.toml").exists():
             return without or f"no grid results/{grid}.toml"
         if all(setting.record is None for setting in self._settings(grid)):
-            return without or _unrecorded(grid)
+            return without or self.unrecorded(stream)
         return ""
+
+    def unrecorded(self, stream: str) -> str:
+        """Say how to make the records of a stream."""
+        grid = self.ledger.streams[stream]["grid"]
+        place = self.ledger.grids[grid].records
+        where = f" --results results/{place}" if place else ""
+        return f"no record of results/{grid}.toml yet: `clcore run results/{grid}.toml{where}`"
 
     def matching(self, stream: str, strategy: Table) -> list[Setting]:
         """Return the settings of a stream whose strategy has all that `strategy` says."""
-        grid, table = self._grid_and_table(stream)
+        table = dict(self.ledger.streams[stream])
+        grid = table.pop("grid")
+        known = self._settings(grid)
+        tables = [s.spec.stream for s in known]
+        if table not in tables:
+            if table or any(other != tables[0] for other in tables):
+                raise InputError(
+                    f"stream {stream!r} {table}: give the table of a stream of results/{grid}.toml"
+                )
+            table = tables[0]
         found = [
             s
-            for s in self._settings(grid)
+            for s in known
             if s.spec.stream == table and strategy.items() <= s.spec.strategy.items()
         ]
         if not found:
             raise InputError(f"strategy {strategy} on {stream!r}: results/{grid}.toml has none")
         return found
 
-    def _grid_and_table(self, stream: str) -> tuple[str, Table]:
-        wanted = dict(self.ledger.streams[stream])
-        grid = str(wanted.pop("grid"))
-        tables = [setting.spec.stream for setting in self._settings(grid)]
-        if wanted in tables:
-            return grid, wanted
-        if wanted or any(table != tables[0] for table in tables):
-            raise InputError(
-                f"stream {stream!r} {wanted}: give the table of a stream of results/{grid}.toml"
-            )
-        return grid, tables[0]
-
     def _settings(self, grid: str) -> list[Setting]:
         if grid not in self.of_grid:
+            described = read_grid(self.results / f"{grid}.toml")
             place = self.results / self.ledger.grids[grid].records
-            self.of_grid[grid] = settings(read_grid(self._file(grid)), place)
+            self.of_grid[grid] = settings(described, place)
         return self.of_grid[grid]
-
-    def _file(self, grid: str) -> Path:
-        return self.results / f"{grid}.toml"
 
 
 def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
@@ -265,12 +267,12 @@ def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
         rivals: list[list[tuple[Setting, ...]]] = []
         for table in claim.check["against"]:
             rivals.append([])
-            for rival in _side(claim, streams, [table], records):
+            for rival in _side(claim, streams, table, records):
                 if reason := _unknown(rival, streams, records):
                     missing.append(f"{where}: {reason}")
                 else:
                     rivals[-1].append(rival)
-        for variant in _side(claim, streams, [claim.check["strategy"]], records):
+        for variant in _side(claim, streams, claim.check["strategy"], records):
             if reason := _unknown(variant, streams, records):
                 missing.append(f"{where}: {reason}")
             elif not all(rivals):
@@ -296,16 +298,16 @@ def _compared(claim: Claim, records: _Records, smallest: float) -> Verdict:
 
 
 def _side(
-    claim: Claim, streams: Sequence[str], strategies: Sequence[Table], records: _Records
+    claim: Claim, streams: Sequence[str], strategy: Table, records: _Records
 ) -> list[tuple[Setting, ...]]:
-    found = [[s for table in strategies for s in records.matching(n, table)] for n in streams]
+    found = [records.matching(stream, strategy) for stream in streams]
     first, *others = found
     variants = [setting.spec.strategy for setting in first]
     for other in others:
         if sorted(map(str, variants)) != sorted(str(setting.spec.strategy) for setting in other):
             raise InputError(
                 f"claim {claim.id!r}: {' and '.join(streams)} have other variants of "
-                f"{strategies}: name the options of one"
+                f"{[strategy]}: name the options of one"
             )
         other.sort(key=lambda setting: variants.index(setting.spec.strategy))
     return list(zip(*found, strict=True))
@@ -314,15 +316,11 @@ def _side(
 def _unknown(side: Sequence[Setting], streams: Sequence[str], records: _Records) -> str:
     """Return why a side of a comparison has no numbers; empty if it has."""
     reasons = [
-        _unrecorded(records.ledger.streams[stream]["grid"]) if s.record is None else s.missing
+        records.unrecorded(stream) if s.record is None else s.missing
         for s, stream in zip(side, streams, strict=True)
     ]
     told = "; ".join(dict.fromkeys(filter(None, reasons)))
     return f"{_label(side)}: {told}" if told else ""
-
-
-def _unrecorded(grid: str) -> str:
-    return f"no record of results/{grid}.toml yet: `clcore run results/{grid}.toml`"
 
 
 def _label(settings: Sequence[Setting]) -> str:

@@ -1,6 +1,5 @@
 """The ledger of claims: what is claimed, by whom, and how it is checked."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import yaml
 from clcore.errors import InputError, known
 from clcore.results.checks import check_keys, check_name, check_options
 from clcore.results.paper import MEASURES
+from clcore.results.record import nearest
 from clcore.strategies import STRATEGIES
 
 Table = dict[str, Any]
@@ -94,8 +94,8 @@ class Ledger(NamedTuple):
     root: Path
 
 
-def read_ledger(path: str | Path) -> Ledger:
-    """Read a ledger.
+def read_ledger(path: str | Path | None = None) -> Ledger:
+    """Read a ledger; by default `book/claims.yml`, here or in the nearest folder above.
 
     Raises
     ------
@@ -103,8 +103,9 @@ def read_ledger(path: str | Path) -> Ledger:
         If the file cannot be read, a key is missing or unknown, a name (of a source, strategy,
         measure, stream, grid or theorem) is none, or a value cannot be used.
     """
+    path = Path(path or nearest("book/claims.yml"))
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             f"ledger {str(path)!r} cannot be read: {error}; give YAML such as book/claims.yml"
@@ -131,9 +132,7 @@ def read_ledger(path: str | Path) -> Ledger:
     for claim in claims:
         for name in claim.check.get("theorems", ()):
             check_name(f"theorem of claim {claim.id!r}", name, theorems)
-    return Ledger(
-        float(smallest), grids, content["streams"], claims, Path(path).resolve().parent.parent
-    )
+    return Ledger(float(smallest), grids, content["streams"], claims, path.resolve().parent.parent)
 
 
 def _claim(table: object, streams: Table) -> Claim:
@@ -146,8 +145,8 @@ def _claim(table: object, streams: Table) -> Claim:
     common = dict.fromkeys(("id", "statement", "source"), True) | {"note": False}
     check_keys(where, found, common | {kind: True} | KINDS[kind])
     for key in ("id", "statement", "source", "note", "page", "title", "condition"):
-        if key in found:
-            _text(where, found, key)
+        if not isinstance(found.get(key, ""), str):
+            raise InputError(f"{where} with {key} = {found[key]!r}: expected text")
     known(f"source of {where}", found["source"].partition(":")[0], SOURCES)
     items = found[kind]
     if not isinstance(items, list) or not items:
@@ -176,8 +175,3 @@ def _table(what: str, value: object) -> Table:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise InputError(f"{what} {value!r}: expected a table of names and values")
     return value
-
-
-def _text(where: str, table: Mapping[str, Any], key: str) -> None:
-    if not isinstance(table[key], str):
-        raise InputError(f"{where} with {key} = {table[key]!r}: expected text")

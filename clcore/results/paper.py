@@ -1,7 +1,6 @@
 """The paper's figures, and records laid beside them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -9,6 +8,7 @@ import yaml
 from clcore.errors import InputError
 from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
 from clcore.results.choose import Setting
+from clcore.results.record import nearest
 
 Cell = str | float | None
 Table = dict[str, Any]
@@ -61,25 +61,18 @@ class Benchmark(NamedTuple):
     figures: dict[tuple[str, str], Published]
 
 
-def read_paper(path: str | Path | None = None) -> dict[str, Benchmark]:
-    """Read the paper's figures.
-
-    Parameters
-    ----------
-    path : path, optional
-        YAML file; by default `book/paper.yml`, here or in the nearest folder above.
+def read_paper() -> dict[str, Benchmark]:
+    """Read the paper's figures from `book/paper.yml`, here or in the nearest folder above.
 
     Raises
     ------
     InputError
         If there is no such file.
     """
-    if path is None:
-        here, name = Path.cwd(), Path("book", "paper.yml")
-        path = next((p / name for p in (here, *here.parents) if (p / name).exists()), here / name)
-    if not Path(path).exists():
-        raise InputError(f"no file {str(path)!r}: run in the repository, or give the path")
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    path = nearest("book/paper.yml")
+    if not path.exists():
+        raise InputError(f"no file {str(path)!r}: run in the repository")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {name: _benchmark(**table) for name, table in content.items()}
 
 

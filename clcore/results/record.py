@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -60,12 +61,13 @@ def results_folder(folder: str | Path | None = None) -> Path:
     The nearest is looked for here and in the folders above.
     """
     given = folder or os.environ.get("CLCORE_RESULTS")
-    if given:
-        return Path(given).expanduser()
+    return Path(given).expanduser() if given else nearest("results")
+
+
+def nearest(name: str) -> Path:
+    """Return what has a name here or in the nearest folder above; here if there is none."""
     here = Path.cwd()
-    return next(
-        (p / "results" for p in (here, *here.parents) if (p / "results").is_dir()), here / "results"
-    )
+    return next((p / name for p in (here, *here.parents) if (p / name).exists()), here / name)
 
 
 def record_path(spec: Spec, folder: str | Path | None = None) -> Path:
@@ -129,7 +131,11 @@ def as_text(spec: Spec, outcome: Outcome, data: str, device: str) -> str:
 
 def as_json(content: dict[str, Any]) -> str:
     """Return the content of a record as text, each innermost list on one line."""
-    return _readable(content) + "\n"
+
+    def on_one_line(row: re.Match[str]) -> str:  # no string has a line end in JSON
+        return re.sub(r"\n *", "", re.sub(r",\n *", ", ", row[0]))
+
+    return re.sub(r"\[[^][{}]*\]", on_one_line, json.dumps(content, indent=2)) + "\n"
 
 
 def write(
@@ -246,6 +252,8 @@ def read_of(spec: Spec, folder: str | Path | None = None) -> Record:
         If the file is no whole record of this format, or that of another run.
     """
     path = record_path(spec, folder)
+    if not path.exists():
+        raise InputError(f"no record {str(path)!r}: run its grid with `clcore run`")
     record = read(path)
     described = json.loads(json.dumps(_plain(spec)))
     try:  # a record made before there was an option has it at its default
@@ -317,18 +325,4 @@ def _hardware(device: str) -> str:
 
 def _listed(values: NDArray[np.float64]) -> Any:
     """Return an array as lists, with None for NaN, which JSON does not know."""
-    known: NDArray[np.object_] = values.astype(object)
-    known[~np.isfinite(values)] = None
-    return known.tolist()
-
-
-def _readable(value: Any, indent: int = 0) -> str:
-    """Return JSON in which a matrix looks like one."""
-    space = "  " * (indent + 1)
-    if isinstance(value, dict) and value:
-        rows = [f"{space}{json.dumps(k)}: {_readable(v, indent + 1)}" for k, v in value.items()]
-        return "{\n" + ",\n".join(rows) + "\n" + "  " * indent + "}"
-    if isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
-        rows = [space + _readable(v, indent + 1) for v in value]
-        return "[\n" + ",\n".join(rows) + "\n" + "  " * indent + "]"
-    return json.dumps(value)
+    return np.ma.masked_invalid(values).tolist()

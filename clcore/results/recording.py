@@ -9,15 +9,12 @@ import torch
 from clcore.errors import InputError
 from clcore.results.record import fix_sources
 from clcore.results.spec import Spec
-from clcore.streams import Dataset, load
+from clcore.streams import load
 from clcore.training import Outcome, Run, train
 from clcore.training.train import check_optimizer
 
-
-@lru_cache(maxsize=1)
-def _dataset(name: str, data: str | Path | None) -> Dataset:
-    """Load a data set; a process that has one run after the other reads it once."""
-    return load(name, data)
+# A process that has one run after the other reads the data set once.
+_dataset = lru_cache(maxsize=1)(load)
 
 
 def run(

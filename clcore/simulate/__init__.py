@@ -2,7 +2,7 @@
 
 from clcore.simulate.agreement import bonferroni, largest_score, z_scores
 from clcore.simulate.change import Change, Descent, Proximal, proximal_change, smallest_change
-from clcore.simulate.configurations import Configuration, draw_configuration
+from clcore.simulate.configurations import draw_configuration
 from clcore.simulate.features import (
     Features,
     IndependentFeatures,
@@ -13,7 +13,6 @@ from clcore.simulate.monte_carlo import Estimate, Simulation, simulate_risks
 
 __all__ = [
     "Change",
-    "Configuration",
     "Descent",
     "Estimate",
     "Features",

@@ -1,25 +1,15 @@
 """Random task sequences and plans on which theory and simulation are compared."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from clcore.theory import LinearTasks, Update
-
-
-class Configuration(NamedTuple):
-    """A task sequence with one update for each task."""
-
-    tasks: LinearTasks
-    updates: tuple[Update, ...]
-
 
 # Least |m - n|: risks have finite moments of order below (|m - n| + 1) / 2, so with 10 their
 # variance can be estimated; with 3 it is infinite.
 MARGIN = 10
 
 
-def draw_configuration(rng: np.random.Generator) -> Configuration:
+def draw_configuration(rng: np.random.Generator) -> tuple[LinearTasks, tuple[Update, ...]]:
     """Draw a sequence that mixes regimes, trainable sets, gains and noise.
 
     1 to 4 blocks of 1 to 20 parameters, 2 to 4 tasks. An update trains a random set of
@@ -47,13 +37,11 @@ def draw_configuration(rng: np.random.Generator) -> Configuration:
             samples.append(int(rng.integers(1, m - MARGIN + 1)))
         else:
             samples.append(int(rng.integers(m + MARGIN, m + 2 * MARGIN + 20)))
-    return Configuration(
-        LinearTasks(
-            sizes=sizes,
-            truths=common + spread * rng.normal(size=(tasks, parameters)),
-            samples=samples,
-            noise=rng.uniform(0, 1.5, size=tasks) * (rng.random(tasks) < 0.8),
-            start=rng.normal(size=parameters) * rng.integers(0, 2),
-        ),
-        tuple(updates),
+    drawn = LinearTasks(
+        sizes=sizes,
+        truths=common + spread * rng.normal(size=(tasks, parameters)),
+        samples=samples,
+        noise=rng.uniform(0, 1.5, size=tasks) * (rng.random(tasks) < 0.8),
+        start=rng.normal(size=parameters) * rng.integers(0, 2),
     )
+    return drawn, tuple(updates)

@@ -197,15 +197,8 @@ def anisotropic_risks(
     InputError
         If the arguments do not fit each other, or an update lies at the double-descent peak.
     """
-    moments, by_parameter = _prepared(tasks, updates, covariances, strengths)
-    risks = np.empty((len(updates) + 1, len(tasks.sizes), len(updates)))
-    state = _State(tasks.start, np.zeros_like(moments[0]))
-    risks[0] = _risks(tasks, moments, state)
-    for k, update in enumerate(updates):
-        step = proximal_step(moments[k], int(tasks.samples[k]), by_parameter[k])
-        state = _moved(tasks, k, update, moments[k], step, state)
-        risks[k + 1] = _risks(tasks, moments, state)
-    return risks
+    moments, _, states = _walked(tasks, updates, covariances, strengths)
+    return np.stack([_risks(tasks, moments, state) for state in states])
 
 
 def anisotropic_gains(
@@ -233,13 +226,9 @@ def anisotropic_gains(
     (T,) array
         A gain in [0, 1] for each trainable block of the last update, in its order.
     """
-    moments, by_parameter = _prepared(tasks, updates, covariances, strengths)
+    moments, steps, states = _walked(tasks, updates, covariances, strengths)
     last, blocks = len(updates) - 1, list(updates[-1].trainable)
-    state = _State(tasks.start, np.zeros_like(moments[0]))
-    for k in range(last):
-        step = proximal_step(moments[k], int(tasks.samples[k]), by_parameter[k])
-        state = _moved(tasks, k, updates[k], moments[k], step, state)
-    step = proximal_step(moments[last], int(tasks.samples[last]), by_parameter[last])
+    step, state = steps[last], states[last]
     learn = tasks.truths[last] - state.mean
     energy = step.response @ (np.outer(learn, learn) + state.scatter) @ step.response.T
     energy += _noise(tasks, last, moments[last], step, state) * step.spread  # E Δ Δᵀ
@@ -310,44 +299,35 @@ class _State(NamedTuple):
     scatter: FloatArray  # (P, P)
 
 
-def _prepared(
+def _walked(
     tasks: LinearTasks,
     updates: Sequence[Update],
     covariances: npt.ArrayLike,
     strengths: npt.ArrayLike,
-) -> tuple[FloatArray, FloatArray]:
-    """Return the (K, P, P) covariances and (K, P) strengths, infinite where frozen."""
+) -> tuple[FloatArray, list[ProximalStep], list[_State]]:
+    """Return the (K, P, P) covariances, the K steps, and the K + 1 states before and after them."""
     count, parameters = tasks.truths.shape
     wanted = strengths_by_block(strengths, count, len(tasks.sizes))
-    by_block = np.full_like(wanted, np.inf)
     check_plan(updates, tasks.sizes, tasks.samples, fits=False)
-    for k, update in enumerate(updates):
-        by_block[k, list(update.trainable)] = wanted[k, list(update.trainable)]
     moments = one_a_task(
         "covariances", second_moments("covariances", covariances), count, parameters
     )
-    return moments, np.repeat(by_block, tasks.sizes, axis=1)
-
-
-def _moved(
-    tasks: LinearTasks,
-    k: int,
-    update: Update,
-    moment: FloatArray,
-    step: ProximalStep,
-    state: _State,
-) -> _State:
-    """Return mean and covariance after update k."""
-    gains = np.zeros(len(tasks.sizes))
-    gains[list(update.trainable)] = update.gains
-    gain = np.repeat(gains, tasks.sizes)
-    move = gain[:, None] * step.response
-    keep = np.eye(len(gain)) - move
-    noise = _noise(tasks, k, moment, step, state)
-    return _State(
-        state.mean + move @ (tasks.truths[k] - state.mean),
-        keep @ state.scatter @ keep.T + noise * np.outer(gain, gain) * step.spread,
-    )
+    steps: list[ProximalStep] = []
+    states = [_State(tasks.start, np.zeros_like(moments[0]))]
+    for k, update in enumerate(updates):
+        blocks, state = list(update.trainable), states[-1]
+        held, gains = np.full(len(tasks.sizes), np.inf), np.zeros(len(tasks.sizes))
+        held[blocks], gains[blocks] = wanted[k, blocks], update.gains
+        step = proximal_step(moments[k], int(tasks.samples[k]), np.repeat(held, tasks.sizes))
+        gain = np.repeat(gains, tasks.sizes)
+        move = gain[:, None] * step.response
+        keep = np.eye(len(gain)) - move
+        noise = _noise(tasks, k, moments[k], step, state)
+        mean = state.mean + move @ (tasks.truths[k] - state.mean)
+        scatter = keep @ state.scatter @ keep.T + noise * np.outer(gain, gain) * step.spread
+        steps.append(step)
+        states.append(_State(mean, scatter))
+    return moments, steps, states
 
 
 def _noise(
@@ -370,6 +350,5 @@ def _risks(tasks: LinearTasks, moments: FloatArray, state: _State) -> FloatArray
 
 def _by_block(tasks: LinearTasks, values: FloatArray) -> FloatArray:
     """Return sums of (P, ...) values over the parameters of each block, (B, ...)."""
-    edges = np.cumsum(tasks.sizes)[:-1]
-    summed: FloatArray = np.add.reduceat(values, [0, *edges], axis=0)
+    summed: FloatArray = np.add.reduceat(values, np.cumsum(tasks.sizes) - tasks.sizes, axis=0)
     return summed

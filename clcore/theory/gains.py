@@ -64,8 +64,6 @@ def optimal_gains(
     shares = nonnegative("weights", weights, tasks)
     update = Update(trainable)
     check_plan([update], problem.sizes, problem.samples[task : task + 1])
-    if not update.trainable:
-        return np.zeros(0)
     return _law(*parabolas(problem, before, task, update.trainable), shares)
 
 
@@ -104,12 +102,10 @@ def law_plan(
     risks = problem.initial.copy()
     plan = []
     for k, update in enumerate(whole):
-        if update.trainable:
-            slope, energy = parabolas(problem, risks, k, update.trainable)
-            gains = _law(slope, energy, shares[k])
-            update = Update(update.trainable, gains.tolist())
-            risks[list(update.trainable)] += gains[:, None] * slope + (gains**2 * energy)[:, None]
-        plan.append(update)
+        slope, energy = parabolas(problem, risks, k, update.trainable)
+        gains = _law(slope, energy, shares[k])
+        risks[list(update.trainable)] += gains[:, None] * slope + (gains**2 * energy)[:, None]
+        plan.append(Update(update.trainable, gains.tolist()))
     return tuple(plan)
 
 

@@ -59,7 +59,6 @@ def history_weights(tasks: int, generalization: float = 1.0, forgetting: float =
 def best_plan(
     problem: Problem,
     weights: npt.ArrayLike | None = None,
-    candidates: Sequence[Sequence[int]] | None = None,
     restarts: int = 16,
     seed: int = 0,
 ) -> BestPlan:
@@ -83,9 +82,6 @@ def best_plan(
     weights : (K+1, K) array_like, optional
         The objective: the sum of ``weights[t, i]`` times task i's risk after t updates. Of any
         sign; see `history_weights`, whose default, the generalization error, it is.
-    candidates : sequence of sequences of int, optional
-        The sets that may train; all subsets unless given. Not to train is always possible.
-        Where |m - n| ≤ 1 a set is left out.
     restarts : int
         Number of random starts, at least 0.
     seed : int
@@ -94,8 +90,7 @@ def best_plan(
     Raises
     ------
     InputError
-        If a shape or a value is not as described, or candidates are not given and there are
-        more than 12 blocks.
+        If a shape or a value is not as described, or there are more than 12 blocks.
     """
     blocks, tasks = problem.initial.shape
     if weights is None:
@@ -103,16 +98,9 @@ def best_plan(
     objective = shaped("weights", weights, tasks + 1, tasks)
     if restarts < 0:
         raise InputError(f"restarts = {restarts}, but at least 0 is expected")
-    if candidates is None:
-        if blocks > _MOST_BLOCKS:
-            raise InputError(
-                f"{blocks} blocks have {2**blocks} subsets: give the candidates to choose from"
-            )
-        candidates = [c for size in range(1, blocks + 1) for c in combinations(range(blocks), size)]
-    sets = [Update(()), *(Update(c) for c in candidates)]
-    largest = max(b for update in sets for b in (-1, *update.trainable))
-    if largest >= blocks:
-        raise InputError(f"candidates name block {largest}, but the blocks are 0 to {blocks - 1}")
+    if blocks > _MOST_BLOCKS:
+        raise InputError(f"{blocks} blocks have {2**blocks} subsets: join blocks until 12 are left")
+    sets = [Update(c) for size in range(blocks + 1) for c in combinations(range(blocks), size)]
     by_samples = {n: _choices(sets, problem, n) for n in set(problem.samples.tolist())}
     choices = [by_samples[n] for n in problem.samples.tolist()]
     found = [

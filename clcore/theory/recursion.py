@@ -84,11 +84,9 @@ def expected_risks(problem: Problem, updates: Sequence[Update]) -> FloatArray:
     risks[0] = problem.initial
     for k, update in enumerate(updates):
         risks[k + 1] = risks[k]
-        if update.trainable:
-            blocks = np.array(update.trainable)
-            gains = np.array(update.gains)
-            slope, energy = parabolas(problem, risks[k], k, update.trainable)
-            risks[k + 1, blocks] += gains[:, None] * slope + (gains**2 * energy)[:, None]
+        blocks, gains = list(update.trainable), np.array(update.gains)
+        slope, energy = parabolas(problem, risks[k], k, blocks)
+        risks[k + 1, blocks] += gains[:, None] * slope + (gains**2 * energy)[:, None]
     return risks
 
 
@@ -121,7 +119,7 @@ def parabolas(
     InputError
         If |m - n| ≤ 1.
     """
-    blocks = np.asarray(trainable)
+    blocks = np.asarray(trainable, dtype=np.int64)
     m = int(problem.sizes[blocks].sum())
     pull, amplification, own, spread = moments(m, int(problem.samples[task]))
     to_learn = before[blocks, task]
@@ -129,7 +127,7 @@ def parabolas(
     # A difference of sums may fall below zero by a rounding error.
     noise = problem.noise[task] ** 2 + max(frozen, 0.0)
     energy = own * to_learn + problem.sizes[blocks] * (
-        spread * to_learn.sum() + amplification * noise / m
+        spread * to_learn.sum() + amplification * noise / max(m, 1)
     )
     slope = pull * (problem.distances[blocks, task] - to_learn[:, None] - before[blocks])
     return slope, energy

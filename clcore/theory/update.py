@@ -135,8 +135,8 @@ def check_plan(
     sizes: IntArray,
     samples: IntArray,
     fits: bool = True,
-) -> list[int]:
-    """Return m for every update of a sequence, after checking that each can be made.
+) -> None:
+    """Check that every update of a sequence can be made.
 
     Parameters
     ----------
@@ -161,18 +161,14 @@ def check_plan(
             f"{len(updates)} updates for {len(samples)} tasks: give one for each, Update(()) "
             "where the model is to stay"
         )
-    counts = []
     for k, (update, n) in enumerate(zip(updates, samples, strict=True)):
         if update.trainable and max(update.trainable) >= len(sizes):
             raise InputError(
                 f"update {k} trains block {max(update.trainable)}, but the blocks are 0 to "
                 f"{len(sizes) - 1}"
             )
-        m = sum(int(sizes[b]) for b in update.trainable)
         if fits:
             try:
-                moments(m, int(n))
+                moments(int(sizes[list(update.trainable)].sum()), int(n))
             except InputError as error:
                 raise InputError(f"update {k}: {error}") from error
-        counts.append(m)
-    return counts

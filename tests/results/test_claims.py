@@ -358,6 +358,9 @@ def test_without_records_it_is_not_testable(book: Path) -> None:
     file = ledger(book, comparison(), grids={"g": {"missing": "data not at hand"}})
     (found,) = verdicts(read_ledger(file), book / "results")
     assert found.because == "near: data not at hand; far: data not at hand"
+    file = ledger(book, comparison(), grids={"g": {"records": "small"}})
+    (found,) = verdicts(read_ledger(file), book / "results")
+    assert found.missing[0] == f"near: {hint[:-1]} --results results/small`"
     file = ledger(
         book, comparison(), streams={"near": {"grid": "h"}, "far": FAR}, grids={"g": {}, "h": {}}
     )

@@ -197,7 +197,9 @@ def test_a_dask_worker_dies_and_the_other_takes_over(grid, serial, tmp_path):
     assert numbers(folder) == serial
 
 
-def test_the_dask_scheduler_dies_and_another_goes_on(grid, serial, tmp_path):
+def test_the_dask_scheduler_dies_and_another_goes_on(grid, serial, tmp_path, monkeypatch):
+    # How long Dask looks for the dead scheduler; 30 s if nobody says.
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "8s")
     folder = tmp_path / "records"
     with cluster(tmp_path, 2) as (address, scheduler, _):
         process = started(grid, folder, "--scheduler", address)

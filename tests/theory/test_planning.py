@@ -162,13 +162,6 @@ def test_forgetting_alone_is_never_positive_and_mixes_lie_between() -> None:
         last = -generalization_error(risks)
 
 
-def test_only_candidates_train() -> None:
-    problem = drawn(0)
-    best = best_plan(problem, candidates=[(1,)])
-    assert {u.trainable for u in best.updates} <= {(), (1,)}
-    assert best.value >= best_plan(problem).value
-
-
 def test_sets_on_the_peak_are_left_out() -> None:
     problem = Problem.from_tasks(LinearTasks([6, 5], np.ones((2, 11)), [11, 40], 0.1))
     first, _ = best_plan(problem).updates
@@ -183,7 +176,6 @@ def test_the_seed_decides() -> None:
     ("arguments", "message"),
     [
         ({"weights": np.ones((3, 3))}, r"weights has shape \(3, 3\), but \(4, 3\)"),
-        ({"candidates": [(2,)]}, "block 2, but the blocks are 0 to 1"),
         ({"restarts": -1}, "restarts = -1"),
     ],
 )
@@ -196,7 +188,6 @@ def test_too_many_subsets_are_refused() -> None:
     problem = Problem([1] * 13, np.zeros((13, 1, 1)), np.ones((13, 1)), 30)
     with pytest.raises(InputError, match="8192 subsets"):
         best_plan(problem)
-    assert best_plan(problem, candidates=[range(13)]).value == pytest.approx(0)
 
 
 def test_no_forgetting_of_one_task() -> None:

@@ -105,8 +105,3 @@ def test_one_gain_stands_for_all_blocks() -> None:
 def test_plans_that_cannot_be(updates: list[Update], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_plan(updates, np.array([4, 5]), np.array([20, 10]))
-
-
-def test_plan_counts_trainable_parameters() -> None:
-    updates = [Update((1,)), Update(()), Update((0, 1))]
-    assert check_plan(updates, np.array([4, 5]), np.array([20, 5, 30])) == [5, 0, 9]

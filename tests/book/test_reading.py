@@ -1,4 +1,4 @@
-"""What readers may lack or want: a mouse, scripts, bandwidth, paper, notebooks, old addresses."""
+"""What readers may lack or want: a mouse, scripts, paper, notebooks, old addresses."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.book.browsing import SETTLED, serving
-from tests.book.pages import CHAPTERS, LAYOUT, PAGES, kind, page_files, wire_size
+from tests.book.pages import CHAPTERS, LAYOUT, PAGES, page_files
 from tools.site import build
 
 CONFIG = yaml.safe_load((LAYOUT.root / "_config.yml").read_text())
@@ -161,23 +161,6 @@ def test_the_policy_stops_what_is_not_the_book_s(tmp_path, html, browser, bad):
     assert page.title() != "hacked"
     assert any("Content Security Policy" in text for text in said)
     page.close()
-
-
-@every_page
-def test_a_page_is_light(html, browser, site, page):
-    tab, urls = browser.new_page(), set()
-    tab.on("request", lambda one: urls.add(one.url.partition("?")[0]))
-    tab.goto(f"{site}{page}.html", wait_until="load")
-    tab.evaluate(SETTLED)
-    tab.close()
-    sizes = {"own": 0, "engine": 0, "fonts": 0}
-    for url in urls:
-        if url.startswith(site):
-            file = html / url.removeprefix(site)
-            sizes[kind(file)] += wire_size(file)
-    allowed = 1_000_000 if page == "explorer" else 500_000  # it draws with Bokeh
-    assert 0 < sizes["own"] <= allowed
-    assert sum(sizes.values()) <= 1_500_000
 
 
 def test_a_chapter_is_downloaded_as_its_executed_notebook(html, opened):

@@ -11,7 +11,17 @@ import yaml
 
 from clcore.results import read_ledger
 from tests.book.browsing import SETTLED, serving
-from tests.book.pages import CHAPTERS, LAYOUT, PAGES, broken, is_external, page_files, read_page
+from tests.book.pages import (
+    CHAPTERS,
+    LAYOUT,
+    PAGES,
+    broken,
+    is_external,
+    kind,
+    page_files,
+    read_page,
+    wire_size,
+)
 
 PARTS = yaml.safe_load((LAYOUT.root / "_toc.yml").read_text())["parts"]
 NUMBERED = [one["file"] for part in PARTS if part.get("numbered") for one in part["chapters"]]
@@ -126,6 +136,18 @@ def test_no_request_leaves_the_site(visit, site, page, view):
     asked = visit(page, view).requests
     assert asked
     assert [url for url in asked if not url.startswith((site, "data:"))] == []
+
+
+@every_page
+def test_a_page_is_light(visit, html, site, page):
+    sizes = {"own": 0, "engine": 0, "fonts": 0}
+    for url in {url.partition("?")[0] for url in visit(page, "light").requests}:
+        if url.startswith(site):
+            file = html / url.removeprefix(site)
+            sizes[kind(file)] += wire_size(file)
+    allowed = 1_000_000 if page == "explorer" else 500_000  # it draws with Bokeh
+    assert 0 < sizes["own"] <= allowed
+    assert sum(sizes.values()) <= 1_500_000
 
 
 @every_view

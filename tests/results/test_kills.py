@@ -184,20 +184,7 @@ def test_two_commands_at_the_same_time(grid, serial, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(serial)
 
 
-def test_a_dask_worker_dies_and_the_other_takes_over(grid, serial, tmp_path):
-    folder = tmp_path / "records"
-    with cluster(tmp_path, 2) as (address, _, workers):
-        process = started(grid, folder, "--scheduler", address)
-        wait_for_a_record(process, folder)
-        workers[0].kill()
-        workers[0].wait()
-        assert len(recorded(folder)) < RUNS
-        error = process.communicate()[1]
-        assert process.returncode == 0, error
-    assert numbers(folder) == serial
-
-
-def test_the_dask_scheduler_dies_and_another_goes_on(grid, serial, tmp_path, monkeypatch):
+def test_the_dask_scheduler_dies_then_a_worker_of_the_next(grid, serial, tmp_path, monkeypatch):
     # How long Dask looks for the dead scheduler; 30 s if nobody says.
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "8s")
     folder = tmp_path / "records"
@@ -212,8 +199,12 @@ def test_the_dask_scheduler_dies_and_another_goes_on(grid, serial, tmp_path, mon
         before = numbers(folder)
         assert 0 < len(before) < RUNS
         assert before.items() <= serial.items()
-    with cluster(tmp_path, 1) as (address, _, _):
+    with cluster(tmp_path, 2) as (address, _, workers):
         process = started(grid, folder, "--scheduler", address)
+        wait_for(lambda: len(recorded(folder)) > len(before) or process.poll() is not None, "more")
+        workers[0].kill()
+        workers[0].wait()
+        assert len(recorded(folder)) < RUNS
         error = process.communicate()[1]
         assert process.returncode == 0, error
     assert numbers(folder) == serial

@@ -1,18 +1,22 @@
 """ResNet-18 for small images, after He et al. (2016) with the stem of the CIFAR version."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from clcore.errors import InputError
+from clcore.networks.graphs import Graphs
 from clcore.networks.network import Backward, Parameters, block_of, is_statistic, trained_names
 from clcore.networks.side_by_side import side_by_side
 from clcore.seeds import generator
 
-SQUARED = 16  # samples whose own gradients are held at once
+SQUARED = {"cpu": 16, "cuda": 64}  # samples whose own gradients are held at once
 MOMENTUM = 0.1  # weight of a new batch in the running statistics, PyTorch's default
+
+Pass = list[tuple[Parameters, Tensor]]
+"""Of each replica: what trains, and the logits that autograd knows."""
 
 
 class ResNet18:
@@ -52,6 +56,7 @@ class ResNet18:
         self.bf16 = bf16
         self.name = f"resnet18-{width}"
         self.blocks = ("stem", *(f"residual{i}" for i in range(1, 9)), "head")
+        self._graphs: Graphs[Pass] = Graphs()
 
     def _convolutions(self) -> list[tuple[str, int, int, int, int]]:
         """Return (name, channels in, channels out, kernel, stride) of every convolution."""
@@ -101,59 +106,86 @@ class ResNet18:
         """See `Network.forward`; `images` is (R, B, channels, height, width).
 
         On a CPU replicas run side by side, a thread each: for convolutions that is faster than
-        any stacked form measured.
+        any stacked form measured. On a GPU a pass that comes again is a CUDA graph, in which the
+        replicas are branches.
         """
-        blocks = self.blocks
-        size = images.shape[1]
+        blocks, replicas, size = self.blocks, *images.shape[:2]
+        sizes = tuple(counts or [size] * replicas)
+        trains: tuple[frozenset[str], ...] = (frozenset(),) * replicas
+        if trainable is not None:
+            trains = tuple(
+                frozenset(b for b, on in zip(blocks, row, strict=True) if on and count)
+                for row, count in zip(trainable.tolist(), sizes, strict=True)
+            )
         differentiable = torch.is_grad_enabled()  # here: a thread of its own does not know
 
-        def run(r: int) -> tuple[Parameters, Tensor]:
-            count = size if counts is None else counts[r]
-            trains = (
-                {b for b, on in zip(blocks, trainable[r].tolist(), strict=True) if on}
-                if trainable is not None and count
-                else set()
-            )
-            # `data`: autograd must not mind that another replica, in the same tensor, has moved.
-            values = {
-                n: p.data[r].requires_grad_(block_of(n) in trains and not is_statistic(n))
-                for n, p in parameters.items()
-            }
-            shown = images[r, :count].contiguous(memory_format=torch.channels_last)
-            with (
-                torch.set_grad_enabled(bool(trains) and differentiable),
-                torch.autocast(shown.device.type, torch.bfloat16, enabled=self.bf16),
-            ):
-                logits = self._logits(values, shown, trains).to(images.dtype)
-                outputs = F.pad(logits, (0, 0, 0, size - count))
-            return {n: v for n, v in values.items() if v.requires_grad}, outputs
+        def run(images: Tensor) -> tuple[Pass, Tensor]:
+            def one(r: int) -> tuple[Parameters, Tensor]:
+                # `data`: autograd must not mind that another replica, in the same tensor, moved.
+                values = {
+                    n: p.data[r].requires_grad_(block_of(n) in trains[r] and not is_statistic(n))
+                    for n, p in parameters.items()
+                }
+                shown = images[r, : sizes[r]].contiguous(memory_format=torch.channels_last)
+                with (
+                    torch.set_grad_enabled(bool(trains[r]) and differentiable),
+                    torch.autocast(shown.device.type, torch.bfloat16, enabled=self.bf16),
+                ):
+                    logits = self._logits(values, shown, trains[r]).to(images.dtype)
+                    outputs = F.pad(logits, (0, 0, 0, size - sizes[r]))
+                return {n: v for n, v in values.items() if v.requires_grad}, outputs
 
-        done = side_by_side(run, len(images), images.device)
+            done = side_by_side(one, replicas, images.device)
+            return done, torch.stack([logits for _, logits in done]).detach()
+
+        recorded = None
+        if images.device.type == "cuda":
+            recorded = self._graphs.of(parameters, images, (sizes, trains, differentiable), run)
+
+        def write(done: Pass, slope: Tensor, factors: Tensor, out: Parameters, beta: float) -> None:
+            def add(r: int) -> None:
+                wanted, logits = done[r]
+                gradients = (
+                    torch.autograd.grad(
+                        logits,
+                        list(wanted.values()),
+                        slope[r],
+                        retain_graph=recorded is not None,
+                        allow_unused=True,
+                    )
+                    if wanted
+                    else ()
+                )
+                targets = {n: value[r] for n, value in out.items() if not is_statistic(n)}
+                if not beta:
+                    torch._foreach_zero_(list(targets.values()))
+                elif beta != 1:
+                    torch._foreach_mul_(list(targets.values()), beta)
+                found = {n: g for n, g in zip(wanted, gradients, strict=True) if g is not None}
+                for b, block in enumerate(blocks):
+                    names = [n for n in found if block_of(n) == block]
+                    if names:
+                        moves = torch._foreach_mul([found[n] for n in names], factors[r, b])
+                        torch._foreach_add_([targets[n] for n in names], moves)
+
+            side_by_side(add, replicas, images.device)
+
+        if recorded is None:
+            done, logits = run(images)
+        else:
+            logits = recorded.forward(images)
 
         def backward(
             slope: Tensor, out: Parameters, beta: float = 0.0, scale: Tensor | None = None
         ) -> None:
             assert trainable is not None
             factors = trainable.to(slope) if scale is None else scale
+            if recorded is None:
+                write(done, slope, factors, out, beta)
+            else:
+                recorded.backward(write, slope, factors, out, beta)
 
-            def add(r: int) -> None:
-                wanted, logits = done[r]
-                gradients = (
-                    torch.autograd.grad(logits, list(wanted.values()), slope[r], allow_unused=True)
-                    if wanted
-                    else ()
-                )
-                found = dict(zip(wanted, gradients, strict=True))
-                for n in out:
-                    if is_statistic(n):
-                        continue
-                    target = out[n][r].mul_(beta) if beta else out[n][r].zero_()
-                    if found.get(n) is not None:
-                        target.add_(found[n] * factors[r, blocks.index(block_of(n))])
-
-            side_by_side(add, len(done), images.device)
-
-        return torch.stack([logits for _, logits in done]).detach(), backward
+        return logits, backward
 
     def add_squared_gradients(
         self,
@@ -165,6 +197,7 @@ class ResNet18:
         """See `Network.add_squared_gradients`; one sample's gradient is `vmap` of `grad`."""
         slope = slopes(self.forward(parameters, images)[0])
         names = trained_names(parameters, self.blocks)
+        held = SQUARED[images.device.type]
 
         def value(trained: Parameters, state: Parameters, image: Tensor, slope: Tensor) -> Tensor:
             return (self._logits(trained | state, image[None], set())[0] * slope).sum()
@@ -173,12 +206,12 @@ class ResNet18:
         for r in range(len(images)):
             trained = {n: parameters[n][r] for n in names}
             state = {n: p[r] for n, p in parameters.items() if n not in trained}
-            for start in range(0, images.shape[1], SQUARED):
-                part = slice(start, start + SQUARED)
+            for start in range(0, images.shape[1], held):
+                part = slice(start, start + held)
                 for n, g in each(trained, state, images[r, part], slope[r, part]).items():
                     out[n][r].add_(g.square_().sum(0))
 
-    def _logits(self, values: Parameters, images: Tensor, trains: set[str]) -> Tensor:
+    def _logits(self, values: Parameters, images: Tensor, trains: Set[str]) -> Tensor:
         """Return the logits (B, outputs) of one replica."""
         strides = {name: stride for name, _, _, _, stride in self._convolutions()}
 

@@ -1,4 +1,4 @@
-"""Replicas that cannot be stacked, side by side: one thread each."""
+"""Replicas that cannot be stacked, side by side: on a thread, or in a branch of a graph, each."""
 
 import threading
 from collections.abc import Callable
@@ -7,6 +7,8 @@ from functools import cache
 from typing import TypeVar
 
 import torch
+
+BRANCHES = 16  # of a graph: torch has 32 streams
 
 Result = TypeVar("Result")
 
@@ -17,7 +19,8 @@ def side_by_side(
     """Return `work(r)` of each replica, on as many threads as torch may use.
 
     Two replicas on a thread each are faster than one after the other on both: small operations
-    do not divide. A GPU has its own ways, and gets one replica after the other.
+    do not divide. A GPU gets one replica after the other; where this is recorded for a CUDA graph,
+    each replica is a branch of it.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ def side_by_side(
     device : torch.device
         Where they are.
     """
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return _branches(work, replicas)
     threads = torch.get_num_threads()
     if device.type != "cpu" or min(replicas, threads) == 1:
         return [work(r) for r in range(replicas)]
@@ -49,3 +54,22 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     list(pool.map(alone, range(threads)))
     torch.set_num_threads(threads)
     return pool
+
+
+def _branches(work: Callable[[int], Result], replicas: int) -> list[Result]:
+    """Return `work(r)` of each replica, on streams that part from the current one and meet it."""
+    here, found = torch.cuda.current_stream(), []
+    streams = [_stream(r % BRANCHES) for r in range(replicas)]
+    for r, stream in enumerate(streams):
+        stream.wait_stream(here)
+        with torch.cuda.stream(stream):
+            found.append(work(r))
+    for stream in streams:
+        here.wait_stream(stream)
+    return found
+
+
+@cache
+def _stream(number: int) -> torch.cuda.Stream:
+    """Return a stream: a backward pass must take that of its forward pass."""
+    return torch.cuda.Stream()

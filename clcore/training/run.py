@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from clcore.networks import MLP, Network, Parameters, trained_names
+from clcore.networks import MLP, Network, Parameters, is_statistic, trained_names
 from clcore.networks.loss import cross_entropy, masked
 from clcore.networks.network import Backward
 from clcore.seeds import generator
@@ -56,6 +56,7 @@ class Run:
         self.competing: Tensor | None = None
         self.draws: list[torch.Generator] = []
         self.notes: dict[str, Tensor] = {}
+        self._statistics: Parameters = {}
         self._streams, self._seeds, self._dataset, self._augment = streams, seeds, dataset, augment
         images, self._labels = judged_on(streams[0]._replace(dataset=dataset))
         tasks = [s.tasks for s in streams]
@@ -145,7 +146,10 @@ class Run:
     ) -> Iterator[tuple[Tensor, Tensor, Backward]]:
         """Yield loss, slope and backward pass of each batch, as if all blocks trained on it."""
         everything = torch.ones((self.replicas, len(self.network.blocks)), dtype=torch.bool)
-        state = {n: p.clone() for n, p in parameters.items()}  # its running statistics change
+        # Running statistics change: these are copies, in one place for the sake of CUDA graphs.
+        for n in filter(is_statistic, parameters):
+            self._statistics.setdefault(n, torch.empty_like(parameters[n])).copy_(parameters[n])
+        state = parameters | self._statistics
         for part in parts:
             logits, backward = self.network.forward(state, part.images, everything, part.counts)
             compete = self.competing_for(part.tasks)

@@ -156,6 +156,7 @@ def train(
     place = resolve_device(device)
     if place.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32: bf16 is asked for
+        torch.backends.cudnn.deterministic = True  # the same seed gives the same numbers
         if deterministic:
             torch.use_deterministic_algorithms(True)
     rates = _check(streams, network, seeds, budget)

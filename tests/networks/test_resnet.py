@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from clcore.errors import InputError
 from clcore.networks import Parameters, ResNet18, is_statistic, trained_names
+from clcore.networks.resnet import SQUARED
 from clcore.streams.torchvision_import import torchvision_datasets
 
 NETWORK = ResNet18(3, 5)
@@ -120,7 +121,7 @@ def test_squared_gradients_against_single_samples(
     parameters: Parameters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sample after the other by autograd; the last one is padding."""
-    monkeypatch.setattr("clcore.networks.resnet.SQUARED", 4)  # parts of 4 and 2
+    monkeypatch.setitem(SQUARED, "cpu", 4)  # parts of 4 and 2
     labels, weights = torch.tensor([[0, 4, 2, 1, 3, 3]]), draw(102, 1, 6).abs()
     weights[:, -1] = 0
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from clcore.networks.graphs import Graphs
+
 CPU, META, CUDA = torch.device("cpu"), torch.device("meta"), torch.device("cuda", 0)
 aten = torch.ops.aten
 
@@ -138,6 +140,8 @@ def pretend_cuda() -> Iterator[None]:
         patch.object(torch.cuda, "is_available", return_value=True),
         patch.object(torch.cuda, "device_count", return_value=1),
         patch.object(torch, "Generator", Draws),
+        patch.object(Graphs, "of", return_value=None),
+        patch.object(torch.cuda, "is_current_stream_capturing", return_value=False),
         patch.dict(os.environ),
         Calling(),
         Computing(),

@@ -414,6 +414,19 @@ def test_every_figure_says_how_it_was_made(html):
     ("page", "read"),
     [
         ("split-cifar", {"arrival-cifar100", "cifar10", "cifar100"}),
+        (
+            "paper-width",
+            {
+                f"{stream}{width}"
+                for stream in (
+                    "cifar100",
+                    "cifar100-20",
+                    "correlated-cifar100",
+                    "corrupted-cifar100",
+                )
+                for width in ("", "-width64")
+            },
+        ),
         ("one-update", set()),
         ("theory-meets-networks", {"dial-digits", "mnist"}),
         ("scorecard", set(read_ledger(LAYOUT.root / "book" / "claims.yml").grids)),

@@ -20,6 +20,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
+from contenders.small_resnet import small_resnet
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -28,7 +29,6 @@ from clcore.networks.graphs import Graphs
 from clcore.results.record import _hardware
 from clcore.strategies import Initialized
 from clcore.streams import Dataset, from_arrays, split
-from clcore.streams.torchvision_import import torchvision_datasets
 from clcore.training import Budget, train
 
 CLASSES, BATCH, RATE, HIDDEN = 20, {"resnet": 16, "mlp": 128}, 0.01, 256
@@ -41,26 +41,6 @@ def made(images: int, shape: tuple[int, ...]) -> Dataset:
     for count in (images, 2 * CLASSES):
         parts += [draws.integers(0, 256, (count, *shape), np.uint8), np.arange(count) % CLASSES]
     return from_arrays("random", *parts)
-
-
-def resnet(width: int) -> nn.Module:
-    """Return torchvision's ResNet-18 of a width, with the stem for small images."""
-    torchvision_datasets()
-    from torchvision.models.resnet import BasicBlock, ResNet
-
-    class Small(ResNet):
-        def __init__(self) -> None:
-            super().__init__(BasicBlock, [2, 2, 2, 2], num_classes=CLASSES)
-            self.inplanes = width
-            self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(width)
-            self.maxpool = nn.Identity()
-            for i, stride in enumerate((1, 2, 2, 2)):
-                layer = self._make_layer(BasicBlock, width * 2**i, 2, stride=stride)
-                setattr(self, f"layer{i + 1}", layer)
-            self.fc = nn.Linear(8 * width, CLASSES)
-
-    return Small()
 
 
 def mlp(inputs: int) -> nn.Module:
@@ -136,7 +116,7 @@ def main() -> None:
     for width in (64, 20):
         contenders(
             f"ResNet-18 of width {width}, batches of {BATCH['resnet']}, bfloat16",
-            resnet(width),
+            small_resnet(width, CLASSES),
             partial(ResNet18, 3, CLASSES, width, bf16=True),
             [1, 5, 10],
         )
@@ -148,7 +128,7 @@ def main() -> None:
     )
     result: dict[str, Any] = {"rows": rows, "images": options.images, "torch": torch.__version__}
     with FlopCounterMode(display=False) as counter:
-        resnet(64)(torch.zeros(1, 3, 32, 32))
+        small_resnet(64, CLASSES)(torch.zeros(1, 3, 32, 32))
     result |= {"hardware": _hardware(options.device)}
     result |= {"flop_per_image": 3 * counter.get_total_flops()}  # width 64, backward as well
     if options.device != "cpu":

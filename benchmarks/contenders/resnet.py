@@ -15,33 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 import torch.nn.functional as F
 from job import arguments, report
-from torch import nn
+from small_resnet import small_resnet
 
 from clcore.networks import ResNet18
-from clcore.streams.torchvision_import import torchvision_datasets
 from clcore.training import cross_entropy
 
 kind, processes, replicas = arguments()
 WIDTH, BATCH, SECONDS = 20, 64, 15.0
-
-
-def plain() -> nn.Module:
-    torchvision_datasets()
-    from torchvision.models.resnet import BasicBlock, ResNet
-
-    class Small(ResNet):
-        def __init__(self) -> None:
-            super().__init__(BasicBlock, [2, 2, 2, 2], num_classes=10)
-            self.inplanes = WIDTH
-            self.conv1 = nn.Conv2d(3, WIDTH, 3, 1, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(WIDTH)
-            self.maxpool = nn.Identity()
-            for i, stride in enumerate((1, 2, 2, 2)):
-                layer = self._make_layer(BasicBlock, WIDTH * 2**i, 2, stride=stride)
-                setattr(self, f"layer{i + 1}", layer)
-            self.fc = nn.Linear(8 * WIDTH, 10)
-
-    return Small()
 
 
 def part(number: int) -> int:
@@ -51,7 +31,7 @@ def part(number: int) -> int:
     images = torch.randn(replicas, BATCH, 3, 32, 32)
     labels = torch.randint(10, (replicas, BATCH))
     if kind == 0:
-        model = plain()
+        model = small_resnet(WIDTH, 10)
         optimizer = torch.optim.SGD(model.parameters(), 0.01)
 
         def step() -> None:

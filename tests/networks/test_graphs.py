@@ -26,7 +26,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
 
 @pytest.fixture(scope="module")
 def images(learnable: Callable[..., Dataset]) -> Dataset:
-    """Return 400 + 400 images of 3 × 16 × 16 pixels in 4 classes."""
+    """Return 400 + 30 images of 3 × 16 × 16 pixels in 4 classes."""
     return learnable(3, 16, 400)
 
 
@@ -34,14 +34,11 @@ def run(
     dataset: Dataset,
     strategy: Strategy,
     seeds: list[int],
-    *,
-    bf16: bool = True,
     momentum: float = 0.0,
-    epochs: int = 2,
 ) -> Outcome:
-    network = ResNet18(3, 4, width=8, bf16=bf16)
+    network = ResNet18(3, 4, width=8, bf16=True)
     streams = [split(dataset, seed=seed, tasks=2) for seed in seeds]
-    budget = Budget(epochs, 16, 0.05, momentum)
+    budget = Budget(2, 16, 0.05, momentum)
     return train(streams, network, strategy, seeds, budget, device="cuda")
 
 

@@ -155,6 +155,8 @@ def train(
     """
     place = resolve_device(device)
     if place.type == "cuda":
+        if place.index is not None:
+            torch.cuda.set_device(place)  # CUDA graphs record what runs on the current GPU
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32: bf16 is asked for
         torch.backends.cudnn.deterministic = True  # the same seed gives the same numbers
         if deterministic:

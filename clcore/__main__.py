@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from clcore.device import check_device_name, resolve_device
-from clcore.download import KINDS, download
+from clcore.download import download
 from clcore.errors import InputError
 from clcore.measures import average_accuracy, forgetting, mean_interval, task_accuracy
 from clcore.results import (
@@ -39,6 +39,7 @@ from clcore.results import (
     verdicts,
 )
 from clcore.streams import READERS, data_root, load
+from clcore.streams.datasets import KINDS
 
 GOES_ON = "what was finished is recorded, and the same command goes on from there"
 EXAMPLES = """examples:
@@ -140,14 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     grid = read_grid(options.grid)
-    if options.scheduler:  # the workers have the device
-        check_device_name(options.device)
-    else:
-        resolve_device(options.device)
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers {options.workers}: give at least 1")
     if options.workers is not None and options.workers > 1 and options.device != "cpu":
         raise InputError("--workers is for the CPU: on a GPU one process runs all replicas")
+    if options.scheduler:  # the workers have the device
+        check_device_name(options.device)
+    else:
+        resolve_device(options.device)
     searched = [spec for setting in grid.searched for spec in setting]
     if searched:
         _record_missing(searched, "search", options)

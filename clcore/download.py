@@ -3,7 +3,7 @@
 import fcntl
 from collections.abc import Sequence
 from contextlib import suppress
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -12,15 +12,9 @@ from tqdm import tqdm
 
 from clcore.errors import InputError
 from clcore.streams import Dataset, available, data_root, load
+from clcore.streams.datasets import KINDS
 from clcore.streams.torchvision_import import torchvision_datasets
 
-# What torchvision calls the data sets that can be fetched.
-KINDS = {
-    "mnist": "MNIST",
-    "fashion-mnist": "FashionMNIST",
-    "cifar10": "CIFAR10",
-    "cifar100": "CIFAR100",
-}
 _BLOCK = 1 << 16
 _NO_NETWORK = (URLError, HTTPException, ConnectionError, TimeoutError)
 
@@ -116,9 +110,17 @@ def _fetch_rest(url: str, part: Path) -> None:
             disable=None,
         )
         with bar:
-            while block := response.read1(_BLOCK):
+            while block := _block(response):
                 file.write(block)
                 file.flush()
                 bar.update(len(block))
         if response.length:  # http.client ends early without a word
             raise ConnectionResetError(f"the connection broke off, {response.length} bytes early")
+
+
+def _block(response: HTTPResponse) -> bytes:
+    """Return the next bytes; an error is then the network's, not that of a full disk."""
+    try:
+        return response.read1(_BLOCK)
+    except OSError as error:
+        raise ConnectionResetError(str(error)) from error

@@ -1,5 +1,6 @@
 """Fetching a data set from a server on this machine that breaks off, lies or is not there."""
 
+import errno
 import gzip
 import hashlib
 import multiprocessing
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -160,6 +162,21 @@ def test_without_a_network_it_is_said(server: Server, tmp_path: Path, monkeypatc
     assert "Connection refused" in said
     assert "check the network" in said
     assert "Traceback" not in said
+
+
+def test_a_network_that_goes_away_amid_a_file_is_no_full_disk(
+    server: Server, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def lost(*_: object) -> bytes:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPResponse, "read1", lost)
+        assert main(["data", "--data", str(tmp_path / "data"), "--download", "mnist"]) == 2
+    said = capsys.readouterr().err
+    assert "No route to host" in said
+    assert "check the network" in said
+    assert len(download("mnist", tmp_path / "data").train_labels) == 12
 
 
 def test_a_kill_amid_the_fetching_loses_nothing(server: Server, tmp_path: Path) -> None:

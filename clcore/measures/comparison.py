@@ -29,11 +29,7 @@ class Comparison(NamedTuple):
     @property
     def verdict(self) -> str:
         """Say whether the interval of the difference leaves zero out, and on which side."""
-        if self.difference is None:
-            return "baseline"
-        if self.difference.low > 0:
-            return "better"
-        return "worse" if self.difference.high < 0 else "not distinguishable"
+        return self.difference.told("better", "worse") if self.difference else "baseline"
 
 
 def compare(accuracy: Mapping[str, ArrayLike], baseline: str) -> dict[str, Comparison]:

@@ -30,6 +30,10 @@ class Interval(NamedTuple):
     deviation: float
     seeds: int
 
+    def told(self, above: str, below: str, neither: str = "not distinguishable") -> str:
+        """Return the word for an interval above zero, below it, or with zero in it."""
+        return above if self.low > 0 else below if self.high < 0 else neither
+
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Return the mean over seeds and its Student-t confidence interval.

@@ -4,6 +4,7 @@ from clcore.networks.mlp import MLP
 from clcore.networks.network import (
     Network,
     Parameters,
+    aligned,
     block_of,
     check_modules,
     is_statistic,
@@ -16,6 +17,7 @@ __all__ = [
     "Network",
     "Parameters",
     "ResNet18",
+    "aligned",
     "block_of",
     "check_modules",
     "is_statistic",

@@ -118,6 +118,11 @@ def trained_names(parameters: Mapping[str, Tensor], blocks: Sequence[str]) -> li
     return [n for n in parameters if block_of(n) in blocks and not is_statistic(n)]
 
 
+def aligned(values: Tensor, like: Tensor) -> Tensor:
+    """Return one value a replica, (R,), shaped to multiply `like`, (R, …)."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
 def check_modules(network: Network, modules: int) -> None:
     """Raise `InputError` if a network has fewer blocks than `modules`, or `modules` < 0."""
     total = len(network.blocks)

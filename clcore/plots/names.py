@@ -59,7 +59,7 @@ def stream_name(stream: Mapping[str, Any]) -> str:
         parts = set(stream["fractions"])
         if len(parts) > 1:
             return "mixed"
-        moved = parts.pop()
+        moved = max(parts, default=0)
         return "unrelated" if moved == 1 else "near" if moved <= 0.1 else f"{moved:g} moved"
     if stream["name"] == "split":
         return _SCENARIOS[stream.get("scenario", "task")]

@@ -49,11 +49,11 @@ def run_and_record(
     WorkersLostError
         As `texts`.
     """
-    recorded = {} if again else _recorded(specs, folder)
+    parts = {} if again else _parts(specs, folder)
     begun: dict[str, list[tuple[Spec, Path | None]]] = {}
     lefts = {}  # what is left to train, each once; `begun`: the wholes that need it, and their rest
     for spec in specs:
-        part = _part(spec, recorded.get(_kind(spec), []))
+        part = _most(spec, parts.get(_kind(spec), []))
         here = data_version(spec.dataset, data) if part and not scheduler else None
         if part and here not in (None, part[2]):
             raise InputError(
@@ -108,7 +108,7 @@ def _kind(spec: Spec) -> str:
     return spec.identity().rpartition("-")[0]
 
 
-def _recorded(specs: Sequence[Spec], folder: str | Path | None) -> dict[str, list[Part]]:
+def _parts(specs: Sequence[Spec], folder: str | Path | None) -> dict[str, list[Part]]:
     """Return all records of the kinds of `specs`, each file read once."""
     place = results_folder(folder)
     found: dict[str, list[Part]] = {}
@@ -120,16 +120,16 @@ def _recorded(specs: Sequence[Spec], folder: str | Path | None) -> dict[str, lis
     return found
 
 
-def _part(spec: Spec, recorded: Sequence[Part]) -> Part | None:
+def _most(spec: Spec, parts: Sequence[Part]) -> Part | None:
     """Return the record of most of a run's seeds, but not of all."""
     if not isinstance(spec.budget.learning_rate, int | float):
         return None  # a rate for each seed
-    parts = [
+    fitting = [
         (path, seeds, data)
-        for path, seeds, data in recorded
+        for path, seeds, data in parts
         if set(seeds) < set(spec.seeds) and changed(spec, seeds=seeds).identity() == path.stem
     ]
-    return max(parts, key=lambda part: len(part[1]), default=None)
+    return max(fitting, key=lambda part: len(part[1]), default=None)
 
 
 def _joined(spec: Spec, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

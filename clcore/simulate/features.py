@@ -95,7 +95,7 @@ class SampledFeatures:
     Parameters
     ----------
     rows : array_like, shape (N, P)
-        One sample a row, with N above every task's number of samples.
+        One sample a row, with N at least every task's number of samples.
 
     Raises
     ------

@@ -20,12 +20,8 @@ from clcore.theory.validation import FloatArray
 
 # Of a chunk of trials, enough to keep batched kernels busy, and small beside a processor's cache.
 _CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30}
-# From fewer trials the spread is estimated too poorly to stop on it.
-_FEWEST_TRIALS = 100
 # Of the generators here, beside those of `clcore.seeds`: a change of that file marks all records.
 _SPAWN_KEY = 8
-# Relative; a risk below is zero but for rounding errors.
-_ROUNDING = 1e-12
 # Length of a refining step, beside the first, up to which single precision is good enough: what is
 # left is about its square.
 _SETTLED = 1e-5
@@ -52,14 +48,11 @@ class Simulation(NamedTuple):
         The excess risk itself: the sum over blocks.
     forgetting : Estimate, (K,)
         Risk of each task after the last update less its risk after its own.
-    trials : int
-        Independent runs of the whole sequence.
     """
 
     risks: Estimate
     totals: Estimate
     forgetting: Estimate
-    trials: int
 
 
 def simulate_risks(
@@ -71,8 +64,6 @@ def simulate_risks(
     *,
     features: Features | None = None,
     change: Change | None = None,
-    precision: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
     """Run a task sequence many times with new data, and average its excess risks.
 
@@ -90,7 +81,7 @@ def simulate_risks(
     updates : sequence of Update, length K
         One update for each task, in order.
     trials : int
-        Independent runs, at least 2; with `precision`, at most these.
+        Independent runs, at least 2.
     seed : int
         At least 0. The same gives the same numbers on the same device.
     device : str
@@ -100,11 +91,6 @@ def simulate_risks(
         N(0, 1) entries unless given.
     change : Change, optional
         How an update is made, `Proximal` or `Descent`; `smallest_change` unless given.
-    precision : float, optional
-        Stop when no total risk has a standard error above this share of its mean. Looked at
-        after each chunk, from 100 trials on. Without it, all trials run.
-    progress : callable, optional
-        Called as `progress(done, trials)` after each chunk of trials.
 
     Returns
     -------
@@ -124,8 +110,6 @@ def simulate_risks(
         raise InputError(f"trials = {trials}, but a standard error needs at least 2")
     if seed < 0:
         raise InputError(f"seed = {seed}, but an integer of at least 0 is expected")
-    if precision is not None and not precision > 0:
-        raise InputError(f"precision = {precision}, but a positive share is expected, such as 0.01")
     if change is not None:
         change.check(tasks)
     place = resolve_device(device)
@@ -158,14 +142,8 @@ def simulate_risks(
         scatter = scatter + shift**2 * (done * count / (done + count))
         mean = mean + shift * (count / (done + count))
         done += count
-        if progress:
-            progress(done, trials)
-        if precision is not None and done >= _FEWEST_TRIALS:
-            totals = _unflatten(mean, _error(scatter, done), tasks, done).totals
-            slack = _ROUNDING * totals.mean.max()
-            if (totals.standard_error <= precision * totals.mean + slack).all():
-                break
-    return _unflatten(mean, _error(scatter, done), tasks, done)
+    error = (scatter / (trials - 1) / trials).sqrt()
+    return _unflatten(mean, error, tasks)
 
 
 def _chunks(
@@ -193,10 +171,6 @@ def _chunks(
         torch.set_num_threads(threads)
 
 
-def _error(scatter: Tensor, trials: int) -> Tensor:
-    return (scatter / (trials - 1) / trials).sqrt()
-
-
 def _flatten(risks: Tensor) -> Tensor:
     """Return all that is estimated from (R, K+1, B, K) risks as one (R, values) tensor."""
     totals = risks.sum(dim=2)
@@ -204,7 +178,7 @@ def _flatten(risks: Tensor) -> Tensor:
     return torch.cat([risks.flatten(1), totals.flatten(1), forgetting], dim=1)
 
 
-def _unflatten(means: Tensor, errors: Tensor, tasks: LinearTasks, trials: int) -> Simulation:
+def _unflatten(means: Tensor, errors: Tensor, tasks: LinearTasks) -> Simulation:
     mean, error = means.cpu().numpy(), errors.cpu().numpy()
     count, blocks = len(tasks.samples), len(tasks.sizes)
     shapes = ((count + 1, blocks, count), (count + 1, count), (count,))
@@ -213,7 +187,7 @@ def _unflatten(means: Tensor, errors: Tensor, tasks: LinearTasks, trials: int) -
         Estimate(m.reshape(shape), e.reshape(shape))
         for m, e, shape in zip(np.split(mean, cuts), np.split(error, cuts), shapes, strict=True)
     )
-    return Simulation(risks, totals, forgetting, trials)
+    return Simulation(risks, totals, forgetting)
 
 
 def _trials_per_chunk(tasks: LinearTasks, device: torch.device) -> int:

@@ -1,6 +1,6 @@
 """How far to move, block by block, from gradients: scale the update, or hold it in a ball.
 
-The law (see the book, and `theory.optimal_gain` for the linear model): of the quadratic losses
+The law (see the book, and `theory.optimal_gains` for the linear model): of the quadratic losses
 of all tasks seen so far, with gradients g_i where task k arrives, the sum along an update Δ_b of
 block b is smallest at the gain
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from clcore.errors import InputError, known
 from clcore.measures.gradients import inner, of_blocks
-from clcore.networks import Parameters, block_of, is_statistic, trained_names
+from clcore.networks import Parameters, aligned, block_of, is_statistic, trained_names
 from clcore.strategies.strategy import Learner, Strategy
 
 
@@ -70,8 +70,9 @@ class Scaled(Strategy):
         if learner.task:
             _scale(learner, gains, statistics=True)
         if self.gain is None:
-            move = _move(learner)
-            _add(self.gradients, {n: c * move[n] for n, c in self.curvatures.items()})
+            if self.curvatures:
+                move = _move(learner)
+                _add(self.gradients, {n: c * move[n] for n, c in self.curvatures.items()})
             _add(self.gradients, learner.gradient())
             if self.metric == "fisher":
                 _add(self.curvatures, learner.fisher())
@@ -168,7 +169,7 @@ def _scale(learner: Learner, gains: Tensor, *, statistics: bool = False) -> None
     blocks = learner.network.blocks
     for n, p in learner.parameters.items():
         if statistics or not is_statistic(n):
-            gain = gains[:, blocks.index(block_of(n))].to(p).view(-1, *[1] * (p.dim() - 1))
+            gain = aligned(gains[:, blocks.index(block_of(n))].to(p), p)
             p.copy_(torch.lerp(learner.before[n], p, gain))
 
 

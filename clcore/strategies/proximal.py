@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clcore.errors import InputError, known
 from clcore.measures.gradients import cosine, inner, of_blocks
-from clcore.networks import Parameters, block_of, trained_names
+from clcore.networks import Parameters, aligned, block_of, trained_names
 from clcore.strategies.strategy import Learner, Strategy
 
 REWOUND = 0.5  # part of a block's update that is taken back to measure a curvature
@@ -80,7 +80,7 @@ class Proximal(Strategy):
             alike = of_blocks(cosine, learner.gradient(), self._gradient, blocks)
             factors = factors * (1 - alike).to(factors)
         for n, curvature in self.curvatures.items():
-            pull = _each(factors[:, blocks.index(block_of(n))], curvature) * curvature
+            pull = aligned(factors[:, blocks.index(block_of(n))], curvature) * curvature
             self._back[n] = pull / (1 + pull)
         return super().begin(learner)
 
@@ -92,6 +92,7 @@ class Proximal(Strategy):
 
     def finish(self, learner: Learner) -> None:
         """Measure the task's curvature, and add it to the others'."""
+        self._back = {}  # `begin` makes another
         names = trained_names(learner.parameters, learner.network.blocks)
         fisher = (
             learner.fisher()
@@ -103,7 +104,7 @@ class Proximal(Strategy):
             learner.notes[f"curvature_{block}"] = ratios[:, b].cpu()
         for n, f in fisher.items():
             ratio = ratios[:, learner.network.blocks.index(block_of(n))]
-            curvature = f * _each(ratio.to(f), f)
+            curvature = f * aligned(ratio.to(f), f)
             total = self.curvatures.get(n)
             self.curvatures[n] = curvature if total is None else total + curvature
         if self.directed:
@@ -127,7 +128,3 @@ class Proximal(Strategy):
         # A block that did not move says nothing of its curvature: take the Fisher information's.
         least = 1.0 if self.metric == "fisher" else 0.0
         return ratios.nan_to_num(least, posinf=CEILING).clamp(least, CEILING)
-
-
-def _each(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.dim() - 1))

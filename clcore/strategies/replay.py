@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clcore.errors import InputError
 from clcore.measures.gradients import inner
-from clcore.networks import Parameters
+from clcore.networks import Parameters, aligned
 from clcore.strategies.memory import Memory
 from clcore.strategies.strategy import Learner, Strategy
 from clcore.streams.batches import Batch
@@ -97,7 +97,7 @@ class AGEM(Strategy):
         against = inner(gradient, reference)
         share = torch.where(against < 0, against / inner(reference, reference), 0.0)
         for n, g in gradient.items():
-            g.sub_(share.to(g).view(-1, *[1] * (g.dim() - 1)) * reference[n])
+            g.sub_(aligned(share.to(g), g) * reference[n])
 
     def finish(self, learner: Learner) -> None:
         """Close the task's memory."""

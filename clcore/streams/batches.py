@@ -145,7 +145,7 @@ class View:
         images = images.view(replicas, size, -1)
         factor, shift = self.factor, self.shift
         if self.orders is not None and ordered:
-            orders = _of(self.orders, tasks)
+            orders = of_tasks(self.orders, tasks)
             # A black pixel is normalized as one of the channel where it is shown.
             order = torch.where(orders < 0, self.places, orders) if self.black else orders
             images = images.gather(2, order.expand(-1, size, -1))
@@ -155,12 +155,12 @@ class View:
                 factor, shift = (values[order] for values in self.of_pixels)
         shown = images.to(torch.float32)
         if self.noise is not None:
-            noise = self.patterns[rows % NOISES].mul_(_of(self.noise, tasks))
+            noise = self.patterns[rows % NOISES].mul_(of_tasks(self.noise, tasks))
             shown = shown.add_(noise).round_().clamp_(0, 255)
         return shown.mul_(factor).add_(shift).view(replicas, size, *self.shape)
 
 
-def _of(table: Tensor, tasks: Tensor | int) -> Tensor:
+def of_tasks(table: Tensor, tasks: Tensor | int) -> Tensor:
     """Return the entries, (R, B or 1, ·), of a table (R, T, ·) for tasks (R, B), or for one."""
     if isinstance(tasks, int):
         return table[:, tasks, None]

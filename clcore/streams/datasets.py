@@ -86,12 +86,16 @@ def _torchvision(kind: str) -> Callable[[Path], Arrays]:
     return read
 
 
+# What torchvision calls the data sets that it can fetch.
+KINDS = {
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+}
 READERS: dict[str, Callable[[Path], Arrays]] = {
     "digits": _digits,
-    "mnist": _torchvision("MNIST"),
-    "fashion-mnist": _torchvision("FashionMNIST"),
-    "cifar10": _torchvision("CIFAR10"),
-    "cifar100": _torchvision("CIFAR100"),
+    **{name: _torchvision(kind) for name, kind in KINDS.items()},
     "cub200": cub200.read,
 }
 # Of the original files. torchvision verifies CIFAR's files when it reads them, but not MNIST's.

@@ -1,7 +1,7 @@
 """Training of many replicas at once, over a stream."""
 
 from clcore.networks.loss import cross_entropy
-from clcore.streams.batches import Batch, Samples, View, samples, training_batches
+from clcore.streams.batches import Batch
 from clcore.training.observers import (
     ForwardAccuracy,
     FunctionDrift,
@@ -28,11 +28,7 @@ __all__ = [
     "Outcome",
     "RelativeDrift",
     "Run",
-    "Samples",
     "Trajectory",
-    "View",
     "cross_entropy",
-    "samples",
     "train",
-    "training_batches",
 ]

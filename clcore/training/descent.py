@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from clcore.networks import Parameters, block_of, trained_names
+from clcore.networks import Parameters, aligned, block_of, trained_names
 from clcore.networks.loss import cross_entropy
 from clcore.strategies import Strategy
 from clcore.streams.batches import Batch
@@ -30,7 +30,7 @@ def sgd(rates: Tensor, momentum: float) -> Rule:
                 past = velocity.get(n)
                 step = g.clone() if past is None else past.mul_(momentum).add_(g)
                 velocity[n] = step
-            parameters[n].addcmul_(step, _each(rates, g), value=-1)
+            parameters[n].addcmul_(step, aligned(rates, g), value=-1)
 
     return move
 
@@ -52,13 +52,9 @@ def adam(rates: Tensor) -> Rule:
             square = squares[n].mul_(betas[1]).addcmul_(g, g, value=1 - betas[1])
             length = (square / (1 - betas[1] ** steps)).sqrt_().add_(eps)
             step = torch.div(mean, length, out=length)
-            parameters[n].addcmul_(step, _each(rates / (1 - betas[0] ** steps), g), value=-1)
+            parameters[n].addcmul_(step, aligned(rates / (1 - betas[0] ** steps), g), value=-1)
 
     return move
-
-
-def _each(of_replicas: Tensor, values: Tensor) -> Tensor:
-    return of_replicas.view(-1, *[1] * (values.dim() - 1))
 
 
 def descend(
@@ -105,7 +101,7 @@ def descend(
     if hooked:
         frozen = ~trainable.to(run.rates.device)
         for n, g in gradient.items():
-            held[n] = _each(frozen[:, network.blocks.index(block_of(n))], g)
+            held[n] = aligned(frozen[:, network.blocks.index(block_of(n))], g)
     downhill = -run.rates[:, None] * trainable.to(run.rates.device)
     draws = run.dropout_draws()
     idle = set(stopped)

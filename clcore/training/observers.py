@@ -13,8 +13,8 @@ from torch import Tensor
 
 from clcore.errors import InputError
 from clcore.measures.drift import drift, relative_drift
-from clcore.measures.gradients import cosine, inner
-from clcore.networks import Network, Parameters, block_of, is_statistic
+from clcore.measures.gradients import cosine, inner, of_blocks
+from clcore.networks import Network, Parameters, is_statistic
 
 
 class Moment(Protocol):
@@ -28,6 +28,8 @@ class Moment(Protocol):
         Where the replicas stand.
     before : Parameters
         Where they stood when the task arrived.
+    initial : Parameters
+        Where they were initialized.
     replicas : int
         R.
     task, tasks : int
@@ -37,6 +39,7 @@ class Moment(Protocol):
     network: Network
     parameters: Parameters
     before: Parameters
+    initial: Parameters
     replicas: int
     task: int
     tasks: int
@@ -167,13 +170,11 @@ class GradientCosines(Observer):
         found = [moment.gradient(parameters=moment.before, task=i) for i in range(seen)]
         cosines = _blank(moment.replicas, len(blocks), moment.tasks, moment.tasks)
         norms = _blank(moment.replicas, len(blocks), moment.tasks)
-        for b, block in enumerate(blocks):
-            parts = [{n: g for n, g in one.items() if block_of(n) == block} for one in found]
-            for i in range(seen):
-                norms[:, b, i] = inner(parts[i], parts[i]).sqrt().cpu()
-                for j in range(i + 1):
-                    product = cosine(parts[i], parts[j]).cpu()
-                    cosines[:, b, i, j] = cosines[:, b, j, i] = product
+        for i in range(seen):
+            norms[:, :, i] = of_blocks(inner, found[i], found[i], blocks).sqrt().cpu()
+            for j in range(i + 1):
+                product = of_blocks(cosine, found[i], found[j], blocks).cpu()
+                cosines[:, :, i, j] = cosines[:, :, j, i] = product
         return {"gradient_cosines": cosines, "gradient_norms": norms}
 
 
@@ -185,16 +186,11 @@ class ForwardAccuracy(Observer):
     own are untrained in both.
     """
 
-    def __init__(self) -> None:
-        self._initial: Parameters = {}
-
     def after_task(self, moment: Moment) -> Values:
         """Judge the task where the replicas stood before it, and where they began."""
-        if moment.task == 0:
-            self._initial = moment.before
         return {
             "arrival_accuracy": moment.accuracy(moment.before, moment.task),
-            "initial_accuracy": moment.accuracy(self._initial, moment.task),
+            "initial_accuracy": moment.accuracy(moment.initial, moment.task),
         }
 
 

@@ -10,7 +10,7 @@ from clcore.networks.loss import cross_entropy, masked
 from clcore.networks.network import Backward
 from clcore.seeds import generator
 from clcore.streams import Dataset, Stream, competing, judged_on
-from clcore.streams.batches import Batch, Samples, View, drawn_moves, samples
+from clcore.streams.batches import Batch, Samples, View, drawn_moves, of_tasks, samples
 
 EVALUATION_BATCH = 512  # activations of a batch this size stay in the processor's cache
 PROBE_SAMPLES = 2048  # enough for a stable direction, little against an epoch
@@ -84,12 +84,7 @@ class Run:
 
     def competing_for(self, tasks: Tensor | int) -> Tensor | None:
         """Return which outputs compete for samples of `tasks`, bool (R, B or 1, outputs)."""
-        if self.competing is None:
-            return None
-        if isinstance(tasks, int):
-            return self.competing[:, tasks, None]
-        replicas = torch.arange(self.replicas, device=tasks.device)[:, None]
-        return self.competing[replicas, tasks]
+        return None if self.competing is None else of_tasks(self.competing, tasks)
 
     def logits(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Return the logits, (R, B, outputs), of a batch at some parameters."""
@@ -219,7 +214,7 @@ class Run:
             rows, ordered = rows[:1], False
             parameters = self.network.reordered(parameters, orders[:, task])
         # Activations of many replicas would take more memory than all of training does.
-        size = EVALUATION_BATCH * 16 // max(self.replicas, 16)
+        size = max(1, EVALUATION_BATCH * 16 // max(self.replicas, 16))
         for part in torch.arange(max(of.counts), device=counts.device).split(size):
             images = self._judged.show(rows[:, part], task, ordered=ordered)
             logits, _ = self.network.forward(parameters, images)

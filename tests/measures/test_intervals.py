@@ -29,6 +29,15 @@ def test_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((-0.484, 4.484), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [([2, 3, 4], "more"), ([-4, -3, -2], "less"), ([1, 2, 3], "none"), ([0, 0], "none")],
+)
+def test_the_word_for_a_side_of_zero(values: list[float], word: str) -> None:
+    """The half width is 2.484, by hand above, and none for equal values."""
+    assert mean_interval(values).told("more", "less", "none") == word
+
+
 def test_covers_the_mean_as_often_as_it_says() -> None:
     samples = np.random.default_rng(0).normal(1, 3, (2000, 4))
     found = [mean_interval(sample, 0.9) for sample in samples]

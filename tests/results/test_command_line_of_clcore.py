@@ -1,9 +1,11 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -175,6 +177,24 @@ def test_records_of_another_version_are_flagged_and_run_again_on_request(
     assert fresh.pop("provenance")[what] == was.pop("provenance")[what]
     assert fresh == was
     assert "*" not in report()[1]
+
+
+ROOT = Path(__file__).parents[2]
+FOR_A_GPU = sorted(
+    {
+        " ".join(found.split())
+        for file in [*ROOT.glob("book/*.md"), *ROOT.glob("results/*.toml"), ROOT / "README.md"]
+        for found in re.findall(r"clcore run (results/\S+ --device cuda[^`]*)`", file.read_text())
+    }
+)
+
+
+@pytest.mark.parametrize("command", FOR_A_GPU)
+def test_commands_for_a_gpu_ask_for_nothing_else(command, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(ROOT)
+    assert main(["run", *command.split()]) == 2
+    assert "finds no GPU here" in capsys.readouterr().err
 
 
 def test_the_workers_of_a_scheduler_have_the_device(grid, tmp_path, capsys, monkeypatch):

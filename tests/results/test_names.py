@@ -45,6 +45,7 @@ def test_names_of_strategies(strategy, name):
         ({"name": "permuted", "fractions": [1.0, 1.0]}, "unrelated"),
         ({"name": "permuted", "fractions": [0.1, 0.1]}, "near"),
         ({"name": "permuted", "fractions": [0.0, 0.0]}, "near"),
+        ({"name": "permuted", "fractions": []}, "near"),
         ({"name": "permuted", "fractions": [0.2, 0.2]}, "0.2 moved"),
         ({"name": "split", "tasks": 5, "scenario": "class"}, "split without task"),
         ({"name": "correlated", "classes": 4}, "correlated"),

@@ -150,43 +150,6 @@ def test_threads_change_no_number() -> None:
     np.testing.assert_array_equal(together.risks.standard_error, alone.risks.standard_error)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_stops_at_the_precision_asked_for(threads: int) -> None:
-    seen: list[tuple[int, int]] = []
-    torch.set_num_threads(threads)
-    try:
-        found = simulate_risks(
-            TASKS,
-            PLAN,
-            trials=10**6,
-            precision=0.02,
-            progress=lambda done, trials: seen.append((done, trials)),
-        )
-    finally:
-        torch.set_num_threads(1)
-    assert (found.totals.standard_error <= 0.02 * found.totals.mean).all()
-    assert 100 <= found.trials < 10**6
-    assert seen[-1] == (found.trials, 10**6)
-    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
-    same = simulate_risks(TASKS, PLAN, trials=found.trials)
-    np.testing.assert_array_equal(found.risks.mean, same.risks.mean)
-
-
-def test_exact_risks_do_not_keep_it_from_stopping() -> None:
-    """A task learned to rounding errors has no relative precision worth waiting for."""
-    noiseless = LinearTasks([4], [[1, 2, 3, 4]], 30)
-    found = simulate_risks(noiseless, (Update((0,)),), trials=10**6, precision=0.1)
-    assert found.trials < 10**5
-
-
-def test_precision_at_most_all_trials() -> None:
-    calls: list[int] = []
-    found = simulate_risks(
-        TASKS, PLAN, trials=150, precision=1e-9, progress=lambda done, _: calls.append(done)
-    )
-    assert found.trials == calls[-1] == 150
-
-
 def test_what_does_not_move_has_no_error() -> None:
     found = simulate_risks(TASKS, (Update(()), Update((1,))), trials=50)
     assert (found.risks.mean[0] == found.risks.mean[1]).all()
@@ -222,8 +185,6 @@ def test_input_that_cannot_be_used() -> None:
         simulate_risks(TASKS, PLAN, trials=1)
     with pytest.raises(InputError, match="seed = -1, but an integer of at least 0"):
         simulate_risks(TASKS, PLAN, seed=-1)
-    with pytest.raises(InputError, match="precision = 0"):
-        simulate_risks(TASKS, PLAN, precision=0)
     with pytest.raises(InputError, match="1 updates for 2"):
         simulate_risks(TASKS, PLAN[:1])
     with pytest.raises(InputError, match="unknown device 'gpu'"):

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from clcore.networks import MLP, Network, Parameters, ResNet18
 from clcore.seeds import generator
 from clcore.streams import SCENARIOS, Dataset, Stream, permuted, split
-from clcore.training import Budget, Run, View, train
+from clcore.streams.batches import View
+from clcore.training import Budget, Run, train
 from tests.training.test_plain_loop import ExactResNet18
 
 SEEDS = [3, 4, 5]
@@ -52,6 +53,17 @@ def units_for(stream: Stream, k: int, arrived: int) -> list[int]:
         "domain": [0, 1],
         "class": list(range(2 * arrived + 2)),
     }[stream.scenario]
+
+
+def test_more_replicas_than_fit_into_a_batch(
+    gray: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = range(17)
+    streams = [split(gray, 2, seed=s) for s in seeds]
+    run = Run(streams, MLP(16, [9], streams[0].outputs), seeds, gray, torch.full((17,), 0.05))
+    expected = run.accuracy(run.parameters, 0)
+    monkeypatch.setattr(TRAINING, "EVALUATION_BATCH", 1)
+    assert torch.equal(run.accuracy(run.parameters, 0), expected)
 
 
 @pytest.mark.usefixtures("chunks")

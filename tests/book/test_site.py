@@ -27,7 +27,6 @@ PARTS = yaml.safe_load((LAYOUT.root / "_toc.yml").read_text())["parts"]
 NUMBERED = [one["file"] for part in PARTS if part.get("numbered") for one in part["chapters"]]
 NOTEBOOKS = [source.stem for source in LAYOUT.sources() if source.stem != "index"]
 VIEWS = {"light": (1280, 900), "dark": (1280, 900), "phone": (375, 800)}
-SCHEMES = {"dark": "dark"}
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 SEEN = """() => ({
   theme: document.documentElement.dataset.theme,
@@ -81,31 +80,26 @@ FINDINGS = """async (rules) => {
 
 
 class Visit(NamedTuple):
-    """What happened when a page was opened, and what it is like in each view."""
+    """What happened when a page was opened."""
 
     requests: list[str]
     errors: list[str]
-    seen: dict[str, dict]
-    findings: dict[str, list[str]]
+    seen: dict
+    findings: list[str]
 
 
 @pytest.fixture(scope="module")
 def visit(site, browser):
-    """Return a function that opens a page, each once."""
-    return cache(lambda page: open_page(browser, site, page))
+    """Return a function that opens a page in a view, each once."""
+    return cache(lambda page, view: open_page(browser, site, page, view))
 
 
-def open_page(browser, address, name):
-    """Open one page with a browser that knows nothing yet, and look at it in every view.
-
-    Setting its equations takes most of the time, so it is loaded in one view, which the reader
-    then changes. Pages take turns at which is the first.
-    """
-    turn = PAGES.index(name) % len(VIEWS)
-    views = [*VIEWS][turn:] + [*VIEWS][:turn]
-    width, height = VIEWS[views[0]]
+def open_page(browser, address, name, view):
+    """Open one page as a reader in `view` would, with a browser that knows nothing yet."""
+    width, height = VIEWS[view]
     context = browser.new_context(
-        color_scheme=SCHEMES.get(views[0], "light"), viewport={"width": width, "height": height}
+        color_scheme="dark" if view == "dark" else "light",
+        viewport={"width": width, "height": height},
     )
     page, requests, errors = context.new_page(), [], []
     page.on("request", lambda request: requests.append(request.url))
@@ -118,26 +112,12 @@ def open_page(browser, address, name):
     )
     page.goto(f"{address}{name}.html", wait_until="load")
     page.evaluate(SETTLED)
-    seen, findings = {}, {}
-    for view in views:
-        change(page, view)
-        seen[view] = page.evaluate(SEEN)
+    seen = page.evaluate(SEEN)
+    page.evaluate(OPEN)
     page.evaluate(AXE)
-    for view in views:
-        change(page, view)
-        page.evaluate(OPEN)
-        rules = RULES_IN_THE_DARK if view == "dark" else RULES
-        findings[view] = page.evaluate(FINDINGS, rules)
+    findings = page.evaluate(FINDINGS, RULES_IN_THE_DARK if view == "dark" else RULES)
     context.close()
     return Visit(requests, errors, seen, findings)
-
-
-def change(page, view):
-    """Give a page the colours and the size of a view."""
-    width, height = VIEWS[view]
-    page.emulate_media(color_scheme=SCHEMES.get(view, "light"))
-    page.set_viewport_size({"width": width, "height": height})
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
 
 
 every_page = pytest.mark.parametrize("page", PAGES)
@@ -150,9 +130,10 @@ def test_every_page_is_visited(html):
     }
 
 
+@every_view
 @every_page
-def test_no_request_leaves_the_site(visit, site, page):
-    asked = visit(page).requests
+def test_no_request_leaves_the_site(visit, site, page, view):
+    asked = visit(page, view).requests
     assert asked
     assert [url for url in asked if not url.startswith((site, "data:"))] == []
 
@@ -160,7 +141,7 @@ def test_no_request_leaves_the_site(visit, site, page):
 @every_page
 def test_a_page_is_light(visit, html, site, page):
     sizes = {"own": 0, "engine": 0, "fonts": 0}
-    for url in {url.partition("?")[0] for url in visit(page).requests}:
+    for url in {url.partition("?")[0] for url in visit(page, "light").requests}:
         if url.startswith(site):
             file = html / url.removeprefix(site)
             sizes[kind(file)] += wire_size(file)
@@ -169,14 +150,15 @@ def test_a_page_is_light(visit, html, site, page):
     assert sum(sizes.values()) <= 1_500_000
 
 
+@every_view
 @every_page
-def test_no_errors(visit, page):
-    assert visit(page).errors == []
+def test_no_errors(visit, page, view):
+    assert visit(page, view).errors == []
 
 
 @every_page
 def test_every_equation_is_rendered(visit, html, page):
-    seen = visit(page).seen["light"]
+    seen = visit(page, "light").seen
     assert seen["equations"] == read_page(html / f"{page}.html").equations
     assert seen["broken_equations"] == 0
     assert seen["raw"] == []
@@ -185,7 +167,7 @@ def test_every_equation_is_rendered(visit, html, page):
 @every_view
 @every_page
 def test_every_image_is_loaded(visit, page, view):
-    assert visit(page).seen[view]["unloaded"] == []
+    assert visit(page, view).seen["unloaded"] == []
 
 
 @every_page
@@ -197,18 +179,18 @@ def test_every_image_has_alternative_text(html, page):
 @every_view
 @every_page
 def test_no_accessibility_finding(visit, page, view):
-    assert visit(page).findings[view] == []
+    assert visit(page, view).findings == []
 
 
 @every_page
 def test_no_page_is_wider_than_a_phone(visit, page):
-    assert visit(page).seen["phone"]["overflow"] <= 0
+    assert visit(page, "phone").seen["overflow"] <= 0
 
 
 @every_page
 def test_the_reader_s_preference_for_dark_is_met(visit, page):
-    assert visit(page).seen["dark"]["theme"] == "dark"
-    assert visit(page).seen["light"]["theme"] == "light"
+    assert visit(page, "dark").seen["theme"] == "dark"
+    assert visit(page, "light").seen["theme"] == "light"
 
 
 def test_internal_links_and_fragments_resolve(html):
@@ -279,7 +261,7 @@ def test_every_chapter_has_a_question_and_says_in_short_what_it_finds(html, page
 
 @pytest.mark.parametrize("page", NUMBERED)
 def test_the_first_picture_of_a_chapter_begins_on_its_first_screen(visit, page):
-    assert visit(page).seen["light"]["picture"] < VIEWS["light"][1]
+    assert visit(page, "light").seen["picture"] < VIEWS["light"][1]
 
 
 def test_a_chapter_has_neighbours_and_code_to_copy(browser, site):

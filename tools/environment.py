@@ -58,7 +58,7 @@ def install(root: Path, venv: Path, extra: str, constraints: Path | None = None)
                 f"{sys.executable} cannot make a virtual environment. On Debian or Ubuntu: "
                 f"apt-get install python3-venv.\n{made.stdout}{made.stderr}"
             )
-    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-compile"]
     steps = [[*pip, "--editable", f".[{extra}]"]]
     if constraints:
         steps = [
@@ -71,6 +71,9 @@ def install(root: Path, venv: Path, extra: str, constraints: Path | None = None)
                 "pip could not install the packages (its own message is above). If the network "
                 f"failed, run the same command again; to start over, remove {venv.name}."
             )
+    # pip would compile on one core. What cannot be compiled are some packages' tests of just that.
+    compile_all = [str(python), "-m", "compileall", "-qq", "-j", "0", str(venv / "lib")]
+    subprocess.run(compile_all, check=False)
     (venv / f"clcore-{extra}.stamp").write_text(fingerprint(root, constraints))
 
 

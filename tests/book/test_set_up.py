@@ -86,8 +86,10 @@ def steps_of(monkeypatch, tmp_path, constraints):
         (tmp_path / "bin" / name).touch()
     monkeypatch.setattr(environment.subprocess, "run", note)
     install(ROOT, tmp_path, "book", constraints)
-    assert all(call[1:4] == ["-m", "pip", "install"] for call in calls)
-    return [call[5:] for call in calls]
+    *steps, compiling = calls
+    assert all(call[1:6] == ["-m", "pip", "install", "--quiet", "--no-compile"] for call in steps)
+    assert compiling[1:3] == ["-m", "compileall"]
+    return [call[6:] for call in steps]
 
 
 def test_with_constraints_every_package_has_a_hash_and_the_project_comes_alone(

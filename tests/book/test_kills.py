@@ -10,8 +10,8 @@ from tools import site
 
 def test_kills_at_random_moments_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("CLCORE_DATA", str(tmp_path / "data"))
-    killed, cycles = kill_again_and_again(Book(tmp_path, True), kills=20, cycles=1, longest=2.5)
-    assert killed >= 20
+    killed, cycles = kill_again_and_again(Book(tmp_path, True), kills=12, cycles=1, longest=2.5)
+    assert killed >= 12
     print(f"{killed} kills, {cycles} whole builds, all as if undisturbed")
 
 

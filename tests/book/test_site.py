@@ -27,6 +27,7 @@ PARTS = yaml.safe_load((LAYOUT.root / "_toc.yml").read_text())["parts"]
 NUMBERED = [one["file"] for part in PARTS if part.get("numbered") for one in part["chapters"]]
 NOTEBOOKS = [source.stem for source in LAYOUT.sources() if source.stem != "index"]
 VIEWS = {"light": (1280, 900), "dark": (1280, 900), "phone": (375, 800)}
+TOGETHER = {"light": ("light", "dark"), "dark": ("light", "dark"), "phone": ("phone",)}
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 SEEN = """() => ({
   theme: document.documentElement.dataset.theme,
@@ -37,14 +38,21 @@ SEEN = """() => ({
   picture: document.querySelector("article :is(figure, .sliders)")?.getBoundingClientRect().top,
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 })"""
-# What is folded opens first. Contrast takes nine tenths of axe's time, so it is judged once for all
-# elements of a page that are alike in kind, colour, size and all that lies behind them.
-OPEN = """() => {
+# What is folded opens first. What MathJax draws is hidden from whoever cannot see it: it keeps its
+# place, empty. Contrast takes most of axe's time, so it is judged once for all elements, on
+# whichever page, that are alike in kind, colour, size and all that lies behind them.
+OPEN = """(judged) => {
   document.querySelectorAll("details").forEach((one) => { one.open = true; });
   document.getAnimations()
     .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
     .forEach((one) => one.finish());
-  const looks = new Map([[null, ""]]), judged = new Set();
+  const drawn = [...document.querySelectorAll("mjx-math[aria-hidden='true']:not(:has(mjx-utext))")]
+    .map((one) => [one, one.getBoundingClientRect()]);
+  for (const [one, box] of drawn) {
+    one.style.cssText = `display: inline-block; width: ${box.width}px; height: ${box.height}px`;
+    one.replaceChildren();
+  }
+  const looks = new Map([[null, ""]]), known = new Set(judged);
   for (const one of document.querySelectorAll("*")) {
     const style = getComputedStyle(one);
     const behind = looks.get(one.parentElement) +
@@ -56,10 +64,13 @@ OPEN = """() => {
       style.fontWeight, style.textShadow, behind].join();
     const said = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
     if (!said || !one.checkVisibility({ visibilityProperty: true })) continue;
-    one.toggleAttribute("data-alike", judged.has(look));
-    judged.add(look);
+    one.toggleAttribute("data-alike", known.has(look));
+    known.add(look);
   }
+  return [...known];
 }"""
+# Other colours come with the next picture, and some of them little by little.
+PICTURE = "() => new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))"
 # Every rule of WCAG 2.2 AA and axe's best practices, at every impact; in the dark those that look
 # at colours and images (the logo is another), since all else is as in the light.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -91,17 +102,19 @@ class Visit(NamedTuple):
 @pytest.fixture(scope="module")
 def visit(site, browser):
     """Return a function that opens a page in a view, each once."""
-    return cache(lambda page, view: open_page(browser, site, page, view))
+    judged = []
+    opened = cache(lambda page, views: open_page(browser, site, page, views, judged))
+    return lambda page, view: opened(page, TOGETHER[view])[view]
 
 
-def open_page(browser, address, name, view):
-    """Open one page as a reader in `view` would, with a browser that knows nothing yet."""
-    width, height = VIEWS[view]
-    context = browser.new_context(
-        color_scheme="dark" if view == "dark" else "light",
-        viewport={"width": width, "height": height},
-    )
-    page, requests, errors = context.new_page(), [], []
+def open_page(browser, address, name, views, judged):
+    """Open one page with a browser that knows nothing yet, in views that differ but in colours.
+
+    What looks like something in `judged` is not judged for its contrast; what is, joins it.
+    """
+    width, height = VIEWS[views[0]]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page, requests, errors, visits = context.new_page(), [], [], {}
     page.on("request", lambda request: requests.append(request.url))
     page.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
     page.on("response", lambda reply: reply.ok or errors.append(f"{reply.status}: {reply.url}"))
@@ -111,13 +124,17 @@ def open_page(browser, address, name, view):
         lambda said: said.type in ("error", "warning") and errors.append(said.text),
     )
     page.goto(f"{address}{name}.html", wait_until="load")
-    page.evaluate(SETTLED)
-    seen = page.evaluate(SEEN)
-    page.evaluate(OPEN)
-    page.evaluate(AXE)
-    findings = page.evaluate(FINDINGS, RULES_IN_THE_DARK if view == "dark" else RULES)
+    for view in views:
+        page.emulate_media(color_scheme="dark" if view == "dark" else "light")
+        page.evaluate(PICTURE)
+        page.evaluate(SETTLED)
+        seen = page.evaluate(SEEN)
+        judged[:] = page.evaluate(OPEN, judged)
+        page.evaluate(AXE)
+        findings = page.evaluate(FINDINGS, RULES_IN_THE_DARK if view == "dark" else RULES)
+        visits[view] = Visit([*requests], [*errors], seen, findings)
     context.close()
-    return Visit(requests, errors, seen, findings)
+    return visits
 
 
 every_page = pytest.mark.parametrize("page", PAGES)
@@ -315,11 +332,10 @@ PREVIEWS = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", PREVIEWS)
-def test_a_link_shows_where_it_leads(browser, site, kind, scheme):
+def test_a_link_shows_where_it_leads(browser, site, kind):
     name, target, text = PREVIEWS[kind]
-    page = browser.new_page(color_scheme=scheme)
+    page = browser.new_page()
     page.set_default_timeout(15_000)
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
@@ -335,7 +351,11 @@ def test_a_link_shows_where_it_leads(browser, site, kind, scheme):
     )
     assert page.locator(".preview mjx-merror").count() == 0
     page.evaluate(AXE)
-    assert page.evaluate(FINDINGS.replace("axe.run(", "axe.run('.preview', "), RULES) == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(PICTURE)
+        page.evaluate(SETTLED)
+        assert page.evaluate(FINDINGS.replace("axe.run(", "axe.run('.preview', "), RULES) == []
     page.keyboard.press("Escape")
     box.wait_for(state="hidden")
     assert [url for url in asked if not url.startswith((site, "data:"))] == []
@@ -381,7 +401,10 @@ def test_the_link_check_finds_what_is_broken(tmp_path, body):
 
 def test_the_browser_checks_find_what_is_wrong(tmp_path, browser):
     (tmp_path / "bad.html").write_text(
-        "<!doctype html><html lang='en'><title>t</title><main><article>"
+        "<!doctype html><html lang='en'><title>t</title>"
+        "<style>@media (prefers-color-scheme: dark) {"
+        " p { transition: color 1s } #dark { color: #222; background: #111 } }</style>"
+        "<main><article><p id='dark'>dark</p>"
         r"<p>\(raw\)</p><img src='missing.png'><img src='http://127.0.0.1:9/x.png' alt='x'>"
         "<script>nothing()</script><div style='width: 3000px'>wide</div>"
         "<p style='color: #eee'></p><p style='color: #eee' hidden>gone</p>"
@@ -390,7 +413,8 @@ def test_the_browser_checks_find_what_is_wrong(tmp_path, browser):
         "</article></main>"
     )
     with serving(tmp_path) as address:
-        bad = open_page(browser, address, "bad", "phone")
+        bad = open_page(browser, address, "bad", ["phone"], [])["phone"]
+        dark = open_page(browser, address, "bad", ["light", "dark"], [])["dark"]
     assert any("127.0.0.1:9/" in url for url in bad.requests)
     assert any("nothing is not defined" in text for text in bad.errors)
     assert len(bad.seen["unloaded"]) == 2
@@ -398,7 +422,9 @@ def test_the_browser_checks_find_what_is_wrong(tmp_path, browser):
     assert bad.seen["overflow"] > 0
     assert any(text.startswith("image-alt") for text in bad.findings)
     low = "".join(text for text in bad.findings if text.startswith("color-contrast"))
-    assert [word in low for word in ("seen", "pale", "black")] == [False, True, True]
+    words = ("seen", "pale", "black", "dark")
+    assert [word in low for word in words] == [False, True, True, False]
+    assert "dark" in "".join(dark.findings)
 
 
 def test_every_figure_says_how_it_was_made(html):

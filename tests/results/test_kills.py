@@ -29,7 +29,7 @@ epochs = 5
 batch = 16
 learning_rate = 0.05
 """
-KILLS = 20
+KILLS = 12
 
 
 @pytest.fixture(scope="module")

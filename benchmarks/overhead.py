@@ -51,7 +51,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 # Name, and what makes the strategy of that name.
 CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     name: (name, OPTIONS.get(name, {})) for name in STRATEGIES
-} | {"proximal, directed": ("proximal", {"directed": True})}
+} | {
+    "proximal, directed": ("proximal", {"directed": True}),
+    "proximal, strength": ("proximal", {"strength": 100.0}),  # online EWC
+}
 
 
 def build(name: str) -> Strategy:

@@ -39,7 +39,6 @@ from clcore.results import (
     verdicts,
 )
 from clcore.streams import READERS, data_root, load
-from clcore.streams.datasets import KINDS
 
 GOES_ON = "what was finished is recorded, and the same command goes on from there"
 EXAMPLES = """examples:
@@ -220,20 +219,21 @@ def _print_table(grid: Grid, options: argparse.Namespace) -> int:
         f"{'run':60s}  rate   seeds  Avg.Acc       Task.Acc      Forgetting   "
         "(percent, mean ± 95 % interval)  options"
     )
+    again = f"{options.grid}{f' --results {options.results}' if options.results else ''}"
     missing = 0
     flags = {}
     for spec, record in settings(grid, options.results):
         if record is None:  # perhaps its rate is not chosen yet, so that it has no whole name
             missing += 1
             name = spec.identity().rpartition("-")[0]
-            row, flag = f"{name:60s}  not recorded: clcore run {options.grid}", ""
+            row, flag = f"{name:60s}  not recorded: clcore run {again}", ""
         else:
             row, flag = _row(spec, record), _flag(spec, options)
             flags[spec.identity()] = flag
         told = ", ".join(f"{k} {v}" for k, v in spec.strategy.items() if k != "name")
         print(f"{row}  {'*' if flag else ' '}  {told}".rstrip())
     for differs in sorted(set(filter(None, flags.values()))):
-        print(f"* of another version: {differs}; clcore run --refresh {options.grid}")
+        print(f"* of another version: {differs}; clcore run --refresh {again}")
     return missing
 
 
@@ -296,11 +296,10 @@ def _data(options: argparse.Namespace) -> int:
         download(options.download, root)
     for name in [options.download] if options.download else READERS:
         try:
-            found = load(name, root)
+            found = load(name, options.data)
             state = f"here, {len(found.train_labels)} training images, checksum {found.checksum}"
         except InputError as error:
-            command = f"; or: clcore data --download {name}" if name in KINDS else ""
-            state = f"not usable: {error}{command}"
+            state = f"not usable: {error}"
         print(f"{name:14s} {state}")
     return 0
 

@@ -37,17 +37,25 @@ def run_and_record(
     ----------
     again : bool
         Train all seeds, and replace the records that are there.
-    device, data, workers, scheduler, tick
-        See `texts`.
+    device : str
+        `cpu`, `cuda` or `cuda:N`.
+    data : path, optional
+        The folder of the data sets, see `streams.data_root`.
+    workers : int
+        Processes on this machine; 1 is this process.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers run instead.
+    tick : callable
+        Called now and then with the number of finished runs, begun ones in part.
 
     Raises
     ------
     InputError
         If a recorded part was made with other data than those here: nothing is run then. If only
         the workers have the data, the new seeds are recorded by themselves, so that nothing is
-        lost. Otherwise as `texts`.
+        lost. Also if a run's input cannot be used, or the scheduler cannot be reached.
     WorkersLostError
-        As `texts`.
+        If workers died and nobody took over.
     """
     parts = {} if again else _parts(specs, folder)
     begun: dict[str, list[tuple[Spec, Path | None]]] = {}

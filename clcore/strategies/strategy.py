@@ -49,18 +49,22 @@ class Learner(Protocol):
     notes: dict[str, Tensor]
 
     def gradient(self, batch: Batch | None = None) -> Parameters:
-        """Return the gradient of the loss of a batch, by default the task's training loss."""
+        """Return the gradient of the loss of a batch, by default of the task's probe.
+
+        The probe is the same for a task whenever it is asked: 2,048 of its training samples, all if
+        it has fewer.
+        """
         ...
 
     def loss(self, parameters: Parameters) -> Tensor:
-        """Return the task's training loss at some parameters, float64 (R,), in nats.
+        """Return the loss of the task's probe at some parameters, float64 (R,), in nats.
 
         Batches are normalized by their own statistics, as in `gradient`.
         """
         ...
 
     def fisher(self) -> Parameters:
-        """Return the diagonal of the Fisher information of the task's training data."""
+        """Return the diagonal of the Fisher information of the task's probe."""
         ...
 
     def logits(self, parameters: Parameters, batch: Batch) -> Tensor:

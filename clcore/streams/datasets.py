@@ -150,14 +150,13 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
     """
     reader = READERS[known("dataset", name, READERS)]
     folder = data_root(root)
-    fetch = f"`clcore data --download {name}`"
+    get = f"fetch it with `clcore data --download {name}{f' --data {root}' if root else ''}`"
     if name != "digits" and not folder.is_dir():
-        get = f"fetch it with {fetch}"
         raise InputError(
             f"data root {str(folder)!r} for {name} is no folder: set CLCORE_DATA to the folder "
             f"that holds the data sets, or {BY_HAND.get(name, get)}"
         )
-    repair = BY_HAND.get(name, f"delete its folder there and give {fetch}")
+    repair = BY_HAND.get(name, f"{get} (delete its folder first if a damaged copy is there)")
     try:
         dataset = from_arrays(name, *reader(folder))
     except _BROKEN as error:

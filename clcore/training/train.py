@@ -35,7 +35,8 @@ class Budget(NamedTuple):
     momentum : float
         In [0, 1); the velocity starts at 0 with each task. Adam has its own, and takes none.
     augment : bool
-        Whether training images are shifted and mirrored at random, see `training_batches`.
+        Whether training images are shifted at random, by up to 4 pixels each way, where black
+        comes in, and half of them mirrored.
     optimizer : {"sgd", "adam"}
         Gradient descent, or Adam with its usual constants, begun anew with each task.
     """

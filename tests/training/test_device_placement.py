@@ -142,7 +142,7 @@ def test_a_forgotten_device_is_caught_in_training(few: Dataset, way: str) -> Non
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy(few: Dataset, name: str, way: str) -> None:
     stream, network, budget = WAYS[way]
-    if name == "proximal" and budget.optimizer == "adam":
+    if budget.optimizer not in STRATEGIES[name].optimizers:
         budget = budget._replace(optimizer="sgd")
     options = OPTIONS.get(name, {})
     found = check_same(few, stream, network, budget, lambda: strategy(name, **options))

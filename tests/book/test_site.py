@@ -27,7 +27,6 @@ PARTS = yaml.safe_load((LAYOUT.root / "_toc.yml").read_text())["parts"]
 NUMBERED = [one["file"] for part in PARTS if part.get("numbered") for one in part["chapters"]]
 NOTEBOOKS = [source.stem for source in LAYOUT.sources() if source.stem != "index"]
 VIEWS = {"light": (1280, 900), "dark": (1280, 900), "phone": (375, 800)}
-TOGETHER = {"light": ("light", "dark"), "dark": ("light", "dark"), "phone": ("phone",)}
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 SEEN = """() => ({
   theme: document.documentElement.dataset.theme,
@@ -103,17 +102,16 @@ class Visit(NamedTuple):
 def visit(site, browser):
     """Return a function that opens a page in a view, each once."""
     judged = []
-    opened = cache(lambda page, views: open_page(browser, site, page, views, judged))
-    return lambda page, view: opened(page, TOGETHER[view])[view]
+    opened = cache(lambda page, size: open_page(browser, site, page, size, judged))
+    return lambda page, view: opened(page, VIEWS[view])[view]
 
 
-def open_page(browser, address, name, views, judged):
-    """Open one page with a browser that knows nothing yet, in views that differ but in colours.
+def open_page(browser, address, name, size, judged):
+    """Open one page with a browser that knows nothing yet, in all views of one size.
 
     What looks like something in `judged` is not judged for its contrast; what is, joins it.
     """
-    width, height = VIEWS[views[0]]
-    context = browser.new_context(viewport={"width": width, "height": height})
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
     page, requests, errors, visits = context.new_page(), [], [], {}
     page.on("request", lambda request: requests.append(request.url))
     page.on("requestfailed", lambda request: errors.append(f"failed: {request.url}"))
@@ -124,13 +122,13 @@ def open_page(browser, address, name, views, judged):
         lambda said: said.type in ("error", "warning") and errors.append(said.text),
     )
     page.goto(f"{address}{name}.html", wait_until="load")
-    for view in views:
+    page.evaluate(AXE)
+    for view in (view for view in VIEWS if VIEWS[view] == size):
         page.emulate_media(color_scheme="dark" if view == "dark" else "light")
         page.evaluate(PICTURE)
         page.evaluate(SETTLED)
         seen = page.evaluate(SEEN)
         judged[:] = page.evaluate(OPEN, judged)
-        page.evaluate(AXE)
         findings = page.evaluate(FINDINGS, RULES_IN_THE_DARK if view == "dark" else RULES)
         visits[view] = Visit([*requests], [*errors], seen, findings)
     context.close()
@@ -402,9 +400,11 @@ def test_the_link_check_finds_what_is_broken(tmp_path, body):
 def test_the_browser_checks_find_what_is_wrong(tmp_path, browser):
     (tmp_path / "bad.html").write_text(
         "<!doctype html><html lang='en'><title>t</title>"
-        "<style>@media (prefers-color-scheme: dark) {"
-        " p { transition: color 1s } #dark { color: #222; background: #111 } }</style>"
-        "<main><article><p id='dark'>dark</p>"
+        "<style>.night #dark { color: #222; background: #111 }"
+        ".night #fades { color: #fff; background: #000; transition: color 1s }</style>"
+        "<script>matchMedia('(prefers-color-scheme: dark)').onchange = () =>"
+        " document.body.classList.add('night')</script>"  # as the theme does, with the next picture
+        "<main><article><p id='dark'>dark</p><p id='fades'>fades</p>"
         r"<p>\(raw\)</p><img src='missing.png'><img src='http://127.0.0.1:9/x.png' alt='x'>"
         "<script>nothing()</script><div style='width: 3000px'>wide</div>"
         "<p style='color: #eee'></p><p style='color: #eee' hidden>gone</p>"
@@ -413,8 +413,8 @@ def test_the_browser_checks_find_what_is_wrong(tmp_path, browser):
         "</article></main>"
     )
     with serving(tmp_path) as address:
-        bad = open_page(browser, address, "bad", ["phone"], [])["phone"]
-        dark = open_page(browser, address, "bad", ["light", "dark"], [])["dark"]
+        bad = open_page(browser, address, "bad", VIEWS["phone"], [])["phone"]
+        dark = open_page(browser, address, "bad", VIEWS["dark"], [])["dark"]
     assert any("127.0.0.1:9/" in url for url in bad.requests)
     assert any("nothing is not defined" in text for text in bad.errors)
     assert len(bad.seen["unloaded"]) == 2
@@ -424,7 +424,8 @@ def test_the_browser_checks_find_what_is_wrong(tmp_path, browser):
     low = "".join(text for text in bad.findings if text.startswith("color-contrast"))
     words = ("seen", "pale", "black", "dark")
     assert [word in low for word in words] == [False, True, True, False]
-    assert "dark" in "".join(dark.findings)
+    low = "".join(dark.findings)
+    assert [f'id="{name}"' in low for name in ("dark", "fades")] == [True, False]
 
 
 def test_every_figure_says_how_it_was_made(html):

@@ -55,10 +55,10 @@ def stream_name(stream: Mapping[str, Any]) -> str:
     stream : mapping
         The stream's table in a grid or a record: `name` and options.
     """
+    parts = set(stream.get("fractions", stream.get("shared", ())))
+    if len(parts) > 1:
+        return "mixed"
     if stream["name"] == "permuted":
-        parts = set(stream["fractions"])
-        if len(parts) > 1:
-            return "mixed"
         moved = max(parts, default=0)
         return "unrelated" if moved == 1 else "near" if moved <= 0.1 else f"{moved:g} moved"
     if stream["name"] == "split":

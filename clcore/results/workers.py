@@ -67,14 +67,8 @@ def texts(
 
     Parameters
     ----------
-    device, data : str
-        See `run`; with a scheduler, as the workers are to understand them.
-    workers : int
-        Processes on this machine; 1 is this process.
-    scheduler : str, optional
-        Address of a Dask scheduler, whose workers run instead.
-    tick : callable
-        Called now and then with the number of finished runs, begun ones in part.
+    device, data, workers, scheduler, tick
+        See `run_and_record`; with a scheduler, the first two as the workers are to understand them.
 
     Raises
     ------

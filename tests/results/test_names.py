@@ -48,7 +48,8 @@ def test_names_of_strategies(strategy, name):
         ({"name": "permuted", "fractions": []}, "near"),
         ({"name": "permuted", "fractions": [0.2, 0.2]}, "0.2 moved"),
         ({"name": "split", "tasks": 5, "scenario": "class"}, "split without task"),
-        ({"name": "correlated", "classes": 4}, "correlated"),
+        ({"name": "correlated", "classes": 4, "shared": [0.5, 0.5]}, "correlated"),
+        ({"name": "correlated", "classes": 4, "shared": [0.8, 0.0, 0.8]}, "mixed"),
     ],
 )
 def test_names_of_streams(stream, name):

@@ -1,7 +1,9 @@
 """The grids of CUB-200, from the original layout of a made set to records and the ledger."""
 
+import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,8 +39,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def small(name: str) -> results.Grid:
-    """Return a grid with a small network and budget, the paper's strategies and two tasks.
+def small(name: str) -> dict[str, Any]:
+    """Return the content of a grid with a small network and budget, the paper's strategies, two tasks.
 
     So narrow a network made torch crash on images of this size, where its shortcuts stepped.
     """
@@ -49,12 +51,12 @@ def small(name: str) -> results.Grid:
     wanted = ("initialized", "frozen", "hybrid")
     content["strategy"] = [s for s in content["strategy"] if s["name"] in wanted]
     del content["search"]
-    return results.parse_grid(content | {"seeds": [0, 1], "tasks": 2})
+    return content | {"seeds": [0, 1], "tasks": 2}
 
 
 @pytest.mark.parametrize("name", ["cub200", "corrupted-cub200"])
 def test_from_the_original_layout_to_records(name: str, data: Path, tmp_path: Path) -> None:
-    grid = small(name)
+    grid = results.parse_grid(small(name))
     for (spec,) in grid.reported:
         results.recorded(spec, folder=tmp_path, data=data)
     found = results.records(grid, tmp_path)
@@ -68,9 +70,51 @@ def test_from_the_original_layout_to_records(name: str, data: Path, tmp_path: Pa
     assert (frozen.drift[:, 1:, :-1] == 0).all()
 
 
+def as_toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {as_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(as_toml(v) for v in value) + "]"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "benchmark"), [("cub200", "split-cub200"), ("corrupted-cub200", "corrupted-cub200")]
+)
+def test_records_reach_the_ledger_and_the_tables(
+    name: str, benchmark: str, data: Path, tmp_path: Path
+) -> None:
+    content = small(name)
+    (tmp_path / f"{name}.toml").write_text(
+        "".join(f"{key} = {as_toml(value)}\n" for key, value in content.items())
+    )
+    grid = results.read_grid(tmp_path / f"{name}.toml")
+    ledger = results.read_ledger()
+    streams = {s for s, table in ledger.streams.items() if table["grid"] == name}
+    claims = tuple(c for c in ledger.claims if c.check.get("streams") == [*streams])
+    assert claims
+    ledger = ledger._replace(claims=claims)
+    paper = results.read_paper()[benchmark]
+
+    def told() -> tuple[list[results.Verdict], set[object]]:
+        rows = results.beside(paper, results.settings(grid, tmp_path))
+        return results.verdicts(ledger, tmp_path), {row[2] for row in rows}
+
+    found, cells = told()
+    assert {v.verdict for v in found} == {"not testable here"}
+    assert all("data not at hand" in text for v in found for text in v.missing)
+    assert cells == {"data not at hand"}
+    for (spec,) in grid.reported:
+        results.recorded(spec, folder=tmp_path, data=data)
+    found, cells = told()
+    assert "not testable here" not in {v.verdict for v in found}
+    assert all(v.effects and not v.missing for v in found)
+    assert all(isinstance(cell, float) for cell in cells)
+
+
 @pytest.mark.parametrize("name", ["cub200", "corrupted-cub200"])
 def test_without_the_data_it_says_how_to_get_them(name: str, tmp_path: Path) -> None:
-    (spec,) = small(name).reported[0]
+    (spec,) = results.parse_grid(small(name)).reported[0]
     with pytest.raises(InputError, match=r"CUB_200_2011\.tgz"):
         results.recorded(spec, folder=tmp_path, data=tmp_path)
     assert not list(tmp_path.glob("*.json"))

@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(name: str) -> dict[str, Any]:
-    """Return the content of a grid with a small network and budget, the paper's strategies, two tasks.
+    """Return a grid's content with a small network and budget, the paper's strategies, two tasks.
 
     So narrow a network made torch crash on images of this size, where its shortcuts stepped.
     """

@@ -437,25 +437,23 @@ def test_every_figure_says_how_it_was_made(html):
         assert text.count('id="how-this-page-was-made"') == (path.stem in notebooks), path.name
 
 
+WIDTHS = {
+    f"{stream}{width}"
+    for stream in ("cifar100", "cifar100-20", "correlated-cifar100", "corrupted-cifar100")
+    for width in ("", "-width64")
+}
+
+
 @pytest.mark.parametrize(
     ("page", "read"),
     [
-        ("split-cifar", {"arrival-cifar100", "cifar10", "cifar100"}),
         (
-            "paper-width",
-            {
-                f"{stream}{width}"
-                for stream in (
-                    "cifar100",
-                    "cifar100-20",
-                    "correlated-cifar100",
-                    "corrupted-cifar100",
-                )
-                for width in ("", "-width64")
-            },
+            "split-cifar",
+            {"cifar10", *(f"{of}cifar100" for of in ("", "arrival-", "epochs-", "threshold-"))},
         ),
+        ("paper-width", WIDTHS),
         ("one-update", set()),
-        ("theory-meets-networks", {"dial-digits", "mnist"}),
+        ("theory-meets-networks", {"dial-digits", "mnist"} | WIDTHS),
         ("scorecard", set(read_ledger(LAYOUT.root / "book" / "claims.yml").grids)),
         ("protocol", {path.stem for path in LAYOUT.root.glob("results/*.toml")}),
     ],

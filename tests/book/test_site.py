@@ -453,7 +453,7 @@ WIDTHS = {
         ),
         ("paper-width", WIDTHS),
         ("one-update", set()),
-        ("theory-meets-networks", {"dial-digits", "mnist"} | WIDTHS),
+        ("theory-meets-networks", {"rates-digits", "mnist"} | WIDTHS),
         ("scorecard", set(read_ledger(LAYOUT.root / "book" / "claims.yml").grids)),
         ("protocol", {path.stem for path in LAYOUT.root.glob("results/*.toml")}),
     ],

@@ -37,8 +37,7 @@ class Setting(NamedTuple):
 def chosen(grid: Grid, folder: str | Path | None = None) -> list[Spec]:
     """Return one run for each setting of a grid: that with the best held-out Avg.Acc.
 
-    Every setting has the same rates to choose from, and a strategy with options to search more
-    than that. A choice at which a replica diverged is not taken; if one did at every choice, that
+    A choice at which a replica diverged is not taken; if one did at every choice, that
     with the lowest rate is, and its own run says what becomes of it.
 
     Raises

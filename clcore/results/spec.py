@@ -165,7 +165,8 @@ def read_grid(path: str | Path) -> Grid:
     ``[search]`` with ``learning_rate`` (a list), ``seeds`` and ``holdout`` has the rate of
     each setting chosen on held-out training images, after ``tasks`` of the stream's tasks, all if
     not given; a table ``[search.NAME]`` in it lists values for options of the strategy of that
-    name, where it leaves them open.
+    name, where it leaves them open, and may list learning rates of its own: a strategy that
+    searches two options at half the rates has as many tries as the others.
 
     Raises
     ------
@@ -201,7 +202,7 @@ def parse_grid(content: Table) -> Grid:
         _check_lists("search", {"learning_rate": search["learning_rate"]})
         for name, table in options.items():
             _check_table(f"search.{name}", table)
-            known_options = inspect.signature(STRATEGIES[name]).parameters
+            known_options = ("learning_rate", *inspect.signature(STRATEGIES[name]).parameters)
             check_keys(f"search.{name}", table, dict.fromkeys(known_options, False))
             _check_lists(f"search.{name}", table)
     tables = ("stream", "network", "strategy", "budget")
@@ -222,17 +223,13 @@ def parse_grid(content: Table) -> Grid:
                 f"learning_rate = {budget['learning_rate']} in [budget], and others in [search]: "
                 "give it in one of them"
             )
-        open_options = {
-            key: values
-            for key, values in options.get(str(strategy.get("name")), {}).items()
-            if key not in strategy
-        }
+        own = options.get(str(strategy.get("name")), {})
+        open_options = {k: v for k, v in own.items() if k not in strategy and k != "learning_rate"}
+        rates = (search | own)["learning_rate"] if search else []
         choices = [
             (strategy | dict(zip(open_options, values, strict=True)), _budget(budget | rate))
             for values in itertools.product(*open_options.values())
-            for rate in (
-                [{"learning_rate": rate} for rate in search["learning_rate"]] if search else [{}]
-            )
+            for rate in ([{"learning_rate": rate} for rate in rates] or [{}])
         ]
         dataset = content["dataset"]
         reported.append(

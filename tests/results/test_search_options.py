@@ -66,6 +66,22 @@ def test_several_open_options_give_their_product() -> None:
     assert choices(found.reported[1], "few", "threshold", "metric") == fixed
 
 
+def test_a_strategy_may_search_rates_of_its_own_and_so_has_as_many_tries_as_the_others() -> None:
+    search = {
+        "learning_rate": [0.1, 0.2, 0.3, 0.4],
+        "ewc": {"strength": [1.0, 10.0], "learning_rate": [0.2, 0.5]},
+        "proximal": {"learning_rate": [0.3]},
+    }
+    strategies = [{"name": "initialized"}, {"name": "ewc"}, {"name": "proximal"}]
+    found = parse_grid(grid(strategies, search))
+    assert [len(setting) for setting in found.reported] == [4, 4, 1]
+    assert [len(setting) for setting in found.searched] == [4, 4, 1]
+    expected = [(s, rate) for s in (1.0, 10.0) for rate in (0.2, 0.5)]
+    assert choices(found.searched[1], "strength") == expected
+    assert choices(found.reported[2]) == [(0.3,)]
+    assert [s.strategy for s in found.reported[2]] == [{"name": "proximal"}]
+
+
 def test_each_choice_is_judged_on_held_out_images_first() -> None:
     found = parse_grid(grid({"name": "ewc"}, {"ewc": {"strength": [1.0, 10.0]}}))
     for reported, searched in zip(found.reported[0], found.searched[0], strict=True):
@@ -164,6 +180,9 @@ OPEN = [{"name": "ewc"}, {"name": "hybrid"}]
     [
         ({"ewcc": {"strength": [1.0]}}, "unknown option of search 'ewcc': did you mean 'ewc'"),
         ({"learning_rates": [0.1]}, "'learning_rates': did you mean 'learning_rate'"),
+        ({"ewc": {"learning_rate": []}}, r"search.ewc with learning_rate = \[\]: give a list"),
+        ({"ewc": {"strength": [1.0], "learning_rate": 0.1}}, "search.ewc with learning_rate"),
+        ({"ewc": {"strength": [1.0], "learning_rate": [-0.1]}}, "learning_rate"),
         ({"ewc": {"strenght": [1.0]}}, "option of search.ewc 'strenght': did you mean 'strength'"),
         ({"hybrid": {"tresholds": [1.0]}}, "of search.hybrid 'tresholds': did you mean 'thresh"),
         ({"ewc": {"name": ["lwf"]}}, "unknown option of search.ewc 'name'"),

@@ -222,7 +222,7 @@ def _print_table(grid: Grid, options: argparse.Namespace) -> int:
     again = f"{options.grid}{f' --results {options.results}' if options.results else ''}"
     missing = 0
     flags = {}
-    for spec, record in settings(grid, options.results):
+    for spec, record, _ in settings(grid, options.results):
         if record is None:  # perhaps its rate is not chosen yet, so that it has no whole name
             missing += 1
             name = spec.identity().rpartition("-")[0]

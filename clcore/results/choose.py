@@ -20,10 +20,13 @@ class Setting(NamedTuple):
         Its run at the choice that was made for it; at its first choice while none can be made.
     record : Record or None
         The run's record; None while there is none.
+    tuned : bool
+        Whether options of the strategy were searched, besides the learning rate.
     """
 
     spec: Spec
     record: Record | None
+    tuned: bool
 
     @property
     def missing(self) -> str:
@@ -72,7 +75,8 @@ def settings(grid: Grid, folder: str | Path | None = None) -> list[Setting]:
         known = all(record_path(spec, folder).exists() for spec in searched)
         spec = _best(reported, searched, folder) if known else reported[0]
         here = known and record_path(spec, folder).exists()
-        found.append(Setting(spec, read_of(spec, folder) if here else None))
+        tuned = any(s.strategy != spec.strategy for s in reported)
+        found.append(Setting(spec, read_of(spec, folder) if here else None, tuned))
     return found
 
 

@@ -29,7 +29,7 @@ def specs():
 
 def made(spec, divergences=()):
     record = Record(spec.identity(), {}, ACCURACY, ACCURACY[..., 0], {}, tuple(divergences), {})
-    return Setting(spec, record)
+    return Setting(spec, record, tuned=False)
 
 
 def row(rows, strategy, measure):
@@ -82,7 +82,9 @@ def test_what_nobody_tried_has_a_row():
 def test_a_missing_record_and_diverged_seeds_are_told():
     first, second, _ = specs()
     diverged = [Divergence(1, 0, 3, 0.1), Divergence(1, 1, 4, 0.1)]
-    rows = beside(PAPER["split-cifar10"], [Setting(first, None), made(second, diverged)])
+    rows = beside(
+        PAPER["split-cifar10"], [Setting(first, None, tuned=False), made(second, diverged)]
+    )
     for name, missing in (("initialized", "no record yet"), ("frozen", "1 of 3 seeds diverged")):
         found = row(rows, name, "forgetting")
         assert [found[k] for k in ("here", "seeds", "difference")] == [missing, None, None]
@@ -92,7 +94,11 @@ def test_a_missing_record_and_diverged_seeds_are_told():
 def test_two_settings_of_one_strategy_keep_their_names():
     grid = GRID | {"strategy": [{"name": "frozen", "modules": m} for m in (1, 2)]}
     grid["strategy"].append({"name": "hybrid"})
-    tried = [Setting(spec, None) for setting in parse_grid(grid).reported for spec in setting]
+    tried = [
+        Setting(spec, None, tuned=False)
+        for setting in parse_grid(grid).reported
+        for spec in setting
+    ]
     rows = beside(PAPER["split-cifar10"], tried, lambda s: f"{s['name']}, {s.get('modules')}")
     assert row(rows, "hybrid, None", "forgetting")["paper"] == 19.51
     assert row(rows, "frozen, 1", "forgetting")["paper"] == 21.10

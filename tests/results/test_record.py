@@ -22,6 +22,7 @@ from clcore.results import (
     recorded,
     records,
     run,
+    settings,
     write,
 )
 from clcore.results import record as record_module
@@ -216,6 +217,7 @@ def test_options_are_chosen_on_held_out_images(tmp_path):
     found = chosen(grid, tmp_path)
     assert found == [grid.reported[0][1], grid.reported[1][0]]
     assert found[0].strategy == {"name": "partial", "modules": 2}
+    assert [setting.tuned for setting in settings(grid, tmp_path)] == [True, False]
 
 
 def test_without_a_search_every_run_is_reported(tmp_path):

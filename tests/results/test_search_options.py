@@ -182,7 +182,10 @@ OPEN = [{"name": "ewc"}, {"name": "hybrid"}]
         ({"learning_rates": [0.1]}, "'learning_rates': did you mean 'learning_rate'"),
         ({"ewc": {"learning_rate": []}}, r"search.ewc with learning_rate = \[\]: give a list"),
         ({"ewc": {"strength": [1.0], "learning_rate": 0.1}}, "search.ewc with learning_rate"),
-        ({"ewc": {"strength": [1.0], "learning_rate": [-0.1]}}, "learning_rate"),
+        (
+            {"ewc": {"strength": [1.0], "learning_rate": [-0.1]}},
+            r"rates \[-0.1, .*: each must be finite",
+        ),
         ({"ewc": {"strenght": [1.0]}}, "option of search.ewc 'strenght': did you mean 'strength'"),
         ({"hybrid": {"tresholds": [1.0]}}, "of search.hybrid 'tresholds': did you mean 'thresh"),
         ({"ewc": {"name": ["lwf"]}}, "unknown option of search.ewc 'name'"),
